@@ -1,0 +1,55 @@
+{{/* Mistakes that the schema cannot tell, each answered with a sentence before anything is made. */}}
+{{- define "groot.checks" -}}
+{{- $experiment := .Values.experiment -}}
+{{- $ray := .Values.cluster.ray -}}
+{{- $storage := $experiment.storage | default dict -}}
+{{- $uri := $storage.uri | default "./outputs" -}}
+{{- if not (contains "://" $uri) -}}
+{{- fail (printf "experiment.storage.uri is the folder %q, which pods would lose; give an s3://bucket/prefix" $uri) -}}
+{{- end -}}
+{{- if hasPrefix "file://" $uri -}}
+{{- fail (printf "experiment.storage.uri is %q, which pods do not share; give an s3://bucket/prefix" $uri) -}}
+{{- end -}}
+{{- range $place, $value := dict "experiment.storage.uri" $uri "experiment.storage.endpoint" ($storage.endpoint | default "") "experiment.source.uri" ($experiment.source.uri | default "") "cluster.environment.proxy" (.Values.cluster.environment.proxy | default "") -}}
+{{- if regexMatch "://[^/]*@" $value -}}
+{{- fail (printf "%s holds credentials; put them into a Secret and name it in cluster.environment.credentials" $place) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (regexMatch "^[^/.]+://|^[^/.~][^/]*/[^/]+$" $experiment.source.uri) -}}
+{{- fail (printf "experiment.source.uri is the folder %q, which pods cannot see; copy it to s3:// or give a dataset of the hub (org/name)" $experiment.source.uri) -}}
+{{- end -}}
+{{- if kindIs "string" $experiment.embodiment -}}
+{{- if regexMatch "/|\\.ya?ml$" $experiment.embodiment -}}
+{{- fail (printf "experiment.embodiment is the file %q, which pods cannot see; inline it: groot-ray experiment render EXPERIMENT.yaml > rendered.yaml" $experiment.embodiment) -}}
+{{- end -}}
+{{- end -}}
+{{- if dig "training" "modality_config_path" "" $experiment -}}
+{{- fail "experiment.training.modality_config_path is a file, which pods cannot see; describe the embodiment in the document instead" -}}
+{{- end -}}
+{{- if and (eq $ray.mode "external") (not $ray.address) -}}
+{{- fail "cluster.ray.mode external needs cluster.ray.address, the http address of the Ray dashboard" -}}
+{{- end -}}
+{{- if and (eq $ray.mode "static") (not $ray.token_secret) -}}
+{{- fail (printf "cluster.ray.mode static needs cluster.ray.token_secret: kubectl -n %s create secret generic ray-token --from-literal=auth_token=$(openssl rand -hex 32)" .Release.Namespace) -}}
+{{- end -}}
+{{- if and .Values.cluster.queue (ne $ray.mode "kuberay") -}}
+{{- fail "cluster.queue needs cluster.ray.mode kuberay, because Kueue admits RayClusters" -}}
+{{- end -}}
+{{- range $place, $variables := dict "cluster.environment.variables" .Values.cluster.environment.variables "cluster.ray.head.env" $ray.head.env "cluster.ray.cpu.env" $ray.cpu.env "cluster.ray.gpu.env" $ray.gpu.env -}}
+{{- include "groot.noSecrets" (dict "place" $place "variables" $variables) -}}
+{{- end -}}
+{{- range $name, $stage := .Values.cluster.stages -}}
+{{- include "groot.noSecrets" (dict "place" (printf "cluster.stages.%s.env" $name) "variables" ($stage.env | default dict)) -}}
+{{- if and $stage.after (not (hasKey $.Values.cluster.stages $stage.after)) -}}
+{{- fail (printf "cluster.stages.%s.after names %q, which is no stage; there are %s" $name $stage.after (keys $.Values.cluster.stages | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "groot.noSecrets" -}}
+{{- range $name, $value := .variables -}}
+{{- if regexMatch "(?i)SECRET|PASSWORD|PASSWD|CREDENTIAL|PRIVATE_KEY|API_KEY|ACCESS_KEY|(^|_)TOKEN$" $name -}}
+{{- fail (printf "%s.%s looks like a secret; put it into a Secret and name that in cluster.environment.credentials" $.place $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

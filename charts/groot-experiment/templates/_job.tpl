@@ -1,0 +1,90 @@
+{{/* The Job of a stage; takes (dict "root" $ "name" STAGE "stage" OPTIONS). */}}
+
+{{/* A Job's template cannot be changed, so a changed one is a new Job: its name ends in a hash. */}}
+{{- define "groot.jobName" -}}
+{{- printf "%s-%s-%s" (include "groot.full" .root) .name (include "groot.jobSpec" . | sha256sum | trunc 8) -}}
+{{- end -}}
+
+{{- define "groot.jobSpec" -}}
+{{- $jobs := .root.Values.cluster.jobs -}}
+{{- $retries := $jobs.retries -}}
+{{- if hasKey .stage "retries" }}{{ if not (kindIs "invalid" .stage.retries) }}{{ $retries = .stage.retries }}{{ end }}{{ end -}}
+completions: 1
+parallelism: 1
+backoffLimit: {{ int $retries }}
+{{- if and (not $jobs.keep) (not (kindIs "invalid" $jobs.ttl)) }}
+ttlSecondsAfterFinished: {{ int $jobs.ttl }}
+{{- end }}
+podReplacementPolicy: Failed
+podFailurePolicy:
+  rules:
+    # A mistake stays one: command line, configuration, data, a failed predecessor, stopped by a person.
+    - action: FailJob
+      onExitCodes: {containerName: job, operator: In, values: [2, 64, 65, 66, 70]}
+    # A lost node is nobody's fault.
+    - action: Ignore
+      onPodConditions: [{type: DisruptionTarget, status: "True"}]
+template:
+  metadata:
+    labels:
+      {{- include "groot.podLabels" (dict "root" .root "component" "job") | nindent 6 }}
+      groot-ray/stage: {{ .name | quote }}
+    annotations:
+      cluster-autoscaler.kubernetes.io/safe-to-evict: "true"
+  spec:
+    {{- include "groot.pullSecrets" .root | nindent 4 }}
+    restartPolicy: Never
+    serviceAccountName: {{ include "groot.full" .root }}-job
+    enableServiceLinks: false
+    terminationGracePeriodSeconds: 30
+    securityContext:
+      {{- include "groot.podSecurity" .root | nindent 6 }}
+    {{- with $jobs.node_selector }}
+    nodeSelector: {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- with $jobs.tolerations }}
+    tolerations: {{- toYaml . | nindent 6 }}
+    {{- end }}
+    containers:
+      - name: job
+        image: {{ .root.Values.cluster.image.data | quote }}
+        imagePullPolicy: {{ .root.Values.cluster.image.pull_policy }}
+        command: ["groot-ray"]
+        args:
+          - job
+          - {{ .name | quote }}
+          - --document=/etc/groot-ray/release/document.json
+          - --settings=/etc/groot-ray/release/stage-{{ .name }}.json
+          - --digest={{ include "groot.digest" .root }}
+        env:
+          {{- include "groot.env" .root | nindent 10 }}
+          - {name: HOME, value: /tmp}
+          - {name: MALLOC_ARENA_MAX, value: "2"}
+          - name: POD_NAME
+            valueFrom: {fieldRef: {fieldPath: metadata.name}}
+          - name: JOB_NAME
+            valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/job-name']"}}
+          {{- with .root.Values.cluster.ray.token_secret }}
+          - name: RAY_AUTH_TOKEN
+            valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: auth_token}}
+          {{- end }}
+        {{- with include "groot.envFrom" .root }}
+        envFrom: {{- . | nindent 10 }}
+        {{- end }}
+        resources:
+          requests: {cpu: {{ $jobs.cpu | quote }}, memory: 80Mi}
+          limits: {memory: {{ $jobs.memory | quote }}}
+        securityContext:
+          {{- include "groot.containerSecurity" .root | nindent 10 }}
+        terminationMessagePolicy: FallbackToLogsOnError
+        volumeMounts:
+          - {name: release, mountPath: /etc/groot-ray/release, readOnly: true}
+          - {name: tmp, mountPath: /tmp}
+          {{- include "groot.caMount" .root | nindent 10 }}
+    volumes:
+      - name: release
+        configMap: {name: {{ include "groot.full" .root }}}
+      - name: tmp
+        emptyDir: {sizeLimit: 256Mi}
+      {{- include "groot.caVolume" .root | nindent 6 }}
+{{- end -}}

@@ -1,0 +1,250 @@
+{{/* What all pods have in common, and the pods of Ray. */}}
+
+{{- define "groot.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ int .Values.cluster.security.run_as_user }}
+runAsGroup: {{ int .Values.cluster.security.run_as_group }}
+fsGroup: {{ int .Values.cluster.security.run_as_group }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "groot.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities: {drop: [ALL]}
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "groot.pullSecrets" -}}
+{{- with .Values.cluster.image.pull_secrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Environment of every container: storage, proxy, CA bundle; takes the root. */}}
+{{- define "groot.env" -}}
+- {name: PYTHONDONTWRITEBYTECODE, value: "1"}
+- {name: PYTHONUNBUFFERED, value: "1"}
+{{- $environment := .Values.cluster.environment }}
+{{- range $name, $value := $environment.variables }}
+- name: {{ $name | quote }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- with $environment.proxy }}
+{{- $direct := concat (list "localhost" "127.0.0.1" ".svc" ".cluster.local" "$(KUBERNETES_SERVICE_HOST)") $environment.no_proxy | join "," }}
+{{- range list "HTTP_PROXY" "HTTPS_PROXY" "http_proxy" "https_proxy" }}
+- name: {{ . }}
+  value: {{ $environment.proxy | quote }}
+{{- end }}
+{{- range list "NO_PROXY" "no_proxy" }}
+- name: {{ . }}
+  value: {{ $direct | quote }}
+{{- end }}
+{{- end }}
+{{- if $environment.ca_bundle }}
+{{- range list "AWS_CA_BUNDLE" "REQUESTS_CA_BUNDLE" "SSL_CERT_FILE" "CURL_CA_BUNDLE" }}
+- {name: {{ . }}, value: /etc/groot-ray/ca/ca.crt}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "groot.envFrom" -}}
+{{- range .Values.cluster.environment.credentials }}
+- secretRef: {name: {{ . | quote }}}
+{{- end }}
+{{- range .Values.cluster.environment.config_maps }}
+- configMapRef: {name: {{ . | quote }}}
+{{- end }}
+{{- end -}}
+
+{{- define "groot.caVolume" -}}
+{{- with .Values.cluster.environment.ca_bundle }}
+- name: ca-bundle
+  configMap: {name: {{ . | quote }}, items: [{key: ca.crt, path: ca.crt}]}
+{{- end }}
+{{- end -}}
+
+{{- define "groot.caMount" -}}
+{{- if .Values.cluster.environment.ca_bundle }}
+- {name: ca-bundle, mountPath: /etc/groot-ray/ca, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{/*
+A pod template of Ray; takes (dict "root" $ "name" STAGE "stage" OPTIONS "group" head|cpu|gpu). With static pods the whole command is ours;
+KubeRay makes the words of `ray start` from rayStartParams.
+*/}}
+{{- define "groot.rayPod" -}}
+{{- $root := .root -}}
+{{- $pod := index .root.Values.cluster.ray .group -}}
+{{- $static := eq .root.Values.cluster.ray.mode "static" -}}
+{{- $grace := include "groot.grace" .root | int -}}
+{{- $labels := dict "groot-ray/stage" .name "groot-ray/group" .group -}}
+metadata:
+  labels:
+    {{- include "groot.podLabels" (dict "root" .root "component" "ray") | nindent 4 }}
+    {{- range $key, $value := $labels }}
+    {{ $key }}: {{ $value | quote }}
+    {{- end }}
+    {{- range $key, $value := $pod.labels }}
+    {{ $key | quote }}: {{ $value | quote }}
+    {{- end }}
+  annotations:
+    groot-ray/digest: {{ include "groot.digest" .root | quote }}
+    cluster-autoscaler.kubernetes.io/safe-to-evict: "false"
+    {{- range $key, $value := $pod.annotations }}
+    {{ $key | quote }}: {{ $value | quote }}
+    {{- end }}
+spec:
+  {{- include "groot.pullSecrets" .root | nindent 2 }}
+  {{- with .root.Values.cluster.security.service_account }}
+  serviceAccountName: {{ . | quote }}
+  {{- end }}
+  {{- if or $static (ne .group "head") .root.Values.cluster.queue }}
+  {{- if not .root.Values.cluster.security.service_account }}
+  automountServiceAccountToken: false
+  {{- end }}
+  {{- end }}
+  enableServiceLinks: false
+  {{- if not $static }}
+  restartPolicy: {{ ternary "Always" "Never" (not (empty .root.Values.cluster.queue)) }}
+  {{- end }}
+  terminationGracePeriodSeconds: {{ $grace }}
+  securityContext:
+    {{- include "groot.podSecurity" .root | nindent 4 }}
+  {{- with $pod.node_selector }}
+  nodeSelector: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $pod.tolerations }}
+  tolerations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $pod.affinity }}
+  affinity: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $pod.topology_spread }}
+  topologySpreadConstraints:
+  {{- range . }}
+    {{- $constraint := deepCopy . }}
+    {{- if not (hasKey $constraint "labelSelector") }}
+    {{- $_ := set $constraint "labelSelector" (dict "matchLabels" (merge (dict "groot-ray/release" (include "groot.full" $root)) $labels)) }}
+    {{- end }}
+    - {{- toYaml $constraint | nindent 6 }}
+  {{- end }}
+  {{- end }}
+  {{- with $pod.priority_class }}
+  priorityClassName: {{ . | quote }}
+  {{- end }}
+  {{- with $pod.runtime_class }}
+  runtimeClassName: {{ . | quote }}
+  {{- end }}
+  containers:
+    - name: ray-{{ .group }}
+      image: {{ include "groot.image" (dict "root" .root "image" ($pod.image | default .stage.image | default "data")) | quote }}
+      imagePullPolicy: {{ .root.Values.cluster.image.pull_policy }}
+      {{- if $static }}
+      command: ["/bin/bash", "-c"]
+      args:
+        - {{ include "groot.staticCommand" . | quote }}
+      {{- include "groot.staticProbes" . | nindent 6 }}
+      {{- else }}
+      command: ["/bin/bash", "-c"]
+      args: ["ulimit -n 65536; eval \"exec $KUBERAY_GEN_RAY_START_CMD\""]
+      {{- end }}
+      ports:
+        {{- if eq .group "head" }}
+        - {name: gcs-server, containerPort: 6379}
+        - {name: dashboard, containerPort: 8265}
+        - {name: client, containerPort: 10001}
+        {{- end }}
+        - {name: metrics, containerPort: 8080}
+      env:
+        {{- include "groot.env" .root | nindent 8 }}
+        - {name: HOME, value: /scratch}
+        - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
+        - {name: RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S, value: {{ include "groot.drain" .root | quote }}}
+        - {name: GROOT_RAY_RELEASE, value: {{ include "groot.full" .root | quote }}}
+        {{- range $name, $value := merge (dict) (.stage.env | default dict) $pod.env }}
+        - name: {{ $name | quote }}
+          value: {{ $value | quote }}
+        {{- end }}
+        {{- if $static }}
+        - {name: RAY_AUTH_MODE, value: token}
+        - name: RAY_AUTH_TOKEN
+          valueFrom: {secretKeyRef: {name: {{ .root.Values.cluster.ray.token_secret | quote }}, key: auth_token}}
+        {{- end }}
+      {{- with include "groot.envFrom" .root }}
+      envFrom: {{- . | nindent 8 }}
+      {{- end }}
+      resources:
+        requests:
+          cpu: {{ $pod.cpu_request | default (toString $pod.cpus) | quote }}
+          memory: {{ $pod.memory | quote }}
+          {{- include "groot.podResources" $pod | nindent 10 }}
+        limits:
+          memory: {{ $pod.memory | quote }}
+          {{- include "groot.podResources" $pod | nindent 10 }}
+      securityContext:
+        {{- include "groot.containerSecurity" .root | nindent 8 }}
+      volumeMounts:
+        - {name: scratch, mountPath: /scratch}
+        - {name: tmp, mountPath: /tmp}
+        - {name: shared-memory, mountPath: /dev/shm}
+        {{- include "groot.caMount" .root | nindent 8 }}
+        {{- with .root.Values.cluster.volumes.mounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+  volumes:
+    - name: scratch
+      {{- if $pod.cache.storage_class }}
+      ephemeral:
+        volumeClaimTemplate:
+          spec:
+            accessModes: [ReadWriteOnce]
+            storageClassName: {{ $pod.cache.storage_class | quote }}
+            resources: {requests: {storage: {{ $pod.cache.size | quote }}}}
+      {{- else }}
+      emptyDir: {sizeLimit: {{ $pod.cache.size | quote }}}
+      {{- end }}
+    - name: tmp
+      emptyDir: {}
+    - name: shared-memory
+      emptyDir:
+        medium: Memory
+        {{- with $pod.shared_memory }}
+        sizeLimit: {{ . | quote }}
+        {{- end }}
+    {{- include "groot.caVolume" .root | nindent 4 }}
+    {{- with .root.Values.cluster.volumes.volumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end -}}
+
+{{/* Extended resources of a pod: GPUs, RDMA. */}}
+{{- define "groot.podResources" -}}
+{{- if gt (int .gpus) 0 }}
+{{ .gpu_resource | quote }}: {{ int .gpus | quote }}
+{{- end }}
+{{- range $name, $value := .resources }}
+{{ $name | quote }}: {{ $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Parameters of `ray start` as a mapping of texts; takes what groot.rayPod takes. The head runs drivers only, unless it is alone. */}}
+{{- define "groot.rayStart" -}}
+{{- $pod := index .root.Values.cluster.ray .group -}}
+{{- $pods := include "groot.pods" (dict "root" .root "stage" .stage) | fromJson -}}
+{{- $alone := eq 0 (add (int $pods.cpu) (int $pods.gpu) | int) -}}
+{{- $parameters := dict "num-cpus" (toString (int $pod.cpus)) "num-gpus" (toString (int $pod.gpus)) "metrics-export-port" "8080" -}}
+{{- if eq .group "head" -}}
+{{- $_ := set $parameters "dashboard-host" "0.0.0.0" -}}
+{{- $_ := set $parameters "num-gpus" "0" -}}
+{{- if not $alone }}{{ $_ := set $parameters "num-cpus" "0" }}{{ end -}}
+{{- end -}}
+{{- with $pod.object_store_memory }}{{ $_ := set $parameters "object-store-memory" (int64 . | toString) }}{{ end -}}
+{{- merge (dict) $pod.ray_start_params $parameters | toJson -}}
+{{- end -}}

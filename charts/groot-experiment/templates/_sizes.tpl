@@ -1,0 +1,36 @@
+{{/* Sizes that follow from the experiment. */}}
+
+{{/* Training processes at most. */}}
+{{- define "groot.trainers" -}}
+{{- $n := dig "training" "num_workers" 1 .Values.experiment -}}
+{{- if kindIs "slice" $n -}}{{ max (int (index $n 0)) (int (index $n 1)) }}{{- else -}}{{ int $n }}{{- end -}}
+{{- end -}}
+
+{{/* {"cpu": pods, "gpu": pods} of a stage as JSON; takes (dict "root" $ "stage" STAGE). */}}
+{{- define "groot.pods" -}}
+{{- $trainers := include "groot.trainers" .root | int -}}
+{{- $perPod := .root.Values.cluster.ray.gpu.gpus | default 1 | int -}}
+{{- $cpu := .stage.cpu | default 0 -}}
+{{- $gpu := .stage.gpu | default 0 -}}
+{{- $useGpu := dig "training" "use_gpu" true .root.Values.experiment -}}
+{{- if kindIs "invalid" $useGpu }}{{ $useGpu = true }}{{ end -}}
+{{- $cpuPods := ternary $trainers (int $cpu) (eq (toString $cpu) "training") -}}
+{{- $gpuPods := ternary (div (sub (add $trainers $perPod) 1) $perPod) (int $gpu) (eq (toString $gpu) "training") -}}
+{{- if not $useGpu -}}
+{{- $asked := ternary $trainers (int $gpu) (eq (toString $gpu) "training") -}}
+{{- dict "cpu" (max $cpuPods $asked) "gpu" 0 | toJson -}}
+{{- else -}}
+{{- dict "cpu" $cpuPods "gpu" $gpuPods | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{/* An image reference; takes (dict "root" $ "image" data|train|REFERENCE). */}}
+{{- define "groot.image" -}}
+{{- if eq .image "data" -}}{{ .root.Values.cluster.image.data }}
+{{- else if eq .image "train" -}}{{ .root.Values.cluster.image.train }}
+{{- else -}}{{ .image }}{{- end -}}
+{{- end -}}
+
+{{/* Seconds that Ray lets a node drain, and seconds that the kubelet waits: save time < drain < grace. */}}
+{{- define "groot.drain" -}}{{ add (int .Values.cluster.ray.save_seconds) 15 }}{{- end -}}
+{{- define "groot.grace" -}}{{ add (int .Values.cluster.ray.save_seconds) 45 }}{{- end -}}

@@ -1,0 +1,33 @@
+"""`groot-ray convert`: a LeRobot dataset to GR00T's layout."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import typer
+
+from groot_ray.cli import sections
+from groot_ray.cli.documents import ExperimentFile, Force, Output, document_from
+from groot_ray.cli.flags import GuideCommand, with_flags
+
+
+def register(app: typer.Typer) -> None:
+    app.command("convert", cls=GuideCommand)(
+        with_flags(command, sections.EXPERIMENT + sections.SOURCE + sections.CONVERSION)
+    )
+
+
+def command(
+    experiment: ExperimentFile = None,
+    output: Output = None,
+    force: Force = False,
+    overrides: Optional[dict[str, Any]] = None,
+) -> None:
+    """Convert recordings to GR00T's layout: resample, map dimensions, crop and resize, encode, compute statistics.
+
+    With --output the parts (train, validation, test) are written there; else under the stage's key in the experiment's storage.
+    """
+    from groot_ray.stages import run_stage
+
+    document = document_from(experiment, overrides or {}, {"experiment.name": "conversion"})
+    run_stage(document, "convert", force=force, output=output)

@@ -1,0 +1,30 @@
+"""`groot-ray download`: fetch or pin the source dataset."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import typer
+
+from groot_ray.cli import sections
+from groot_ray.cli.documents import ExperimentFile, Force, Output, document_from
+from groot_ray.cli.flags import GuideCommand, with_flags
+
+
+def register(app: typer.Typer) -> None:
+    app.command("download", cls=GuideCommand)(with_flags(command, sections.EXPERIMENT + sections.SOURCE))
+
+
+def command(
+    experiment: ExperimentFile = None,
+    output: Output = None,
+    force: Force = False,
+    overrides: Optional[dict[str, Any]] = None,
+) -> None:
+    """Fetch a hub dataset into storage, or pin a folder or bucket by the fingerprints of its files."""
+    from groot_ray.stages import run_stage
+
+    # The source alone matters here; an embodiment is asked for by the schema and enters the plan of `run` only.
+    defaults = {"experiment.name": "dataset", "experiment.embodiment": "aloha"}
+    document = document_from(experiment, overrides or {}, defaults)
+    run_stage(document, "download", force=force, output=output)

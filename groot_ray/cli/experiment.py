@@ -1,0 +1,56 @@
+"""`groot-ray experiment`: check, render and document experiment files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+File = Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Check, render and document experiment files", no_args_is_help=True)
+    group.command("check")(check)
+    group.command("render")(render)
+    group.command("schema")(schema)
+    group.command("reference")(reference)
+    app.add_typer(group, name="experiment")
+
+
+def check(experiment: File) -> None:
+    """Check a file against the schema and its embodiment, without touching data or storage."""
+    from groot_ray.embodiment import load_embodiment
+    from groot_ray.experiment.document import load_document
+
+    options = load_document(experiment).experiment
+    robot = load_embodiment(options.embodiment, options.embodiment_tag)
+    print(
+        f"{experiment}: experiment {options.name!r}, embodiment {robot.name!r} ({robot.tag}), state {robot.state_dim} dims, action {robot.action_dim} dims"
+    )
+
+
+def render(experiment: File) -> None:
+    """Print the document with every default filled in and the embodiment inlined, as `helm install -f` takes it."""
+    import yaml
+
+    from groot_ray.experiment.render import rendered
+
+    print(yaml.safe_dump(rendered(experiment), sort_keys=False, allow_unicode=True), end="")
+
+
+def schema() -> None:
+    """Print the JSON schema of the document."""
+    import json
+
+    from groot_ray.experiment.document import Document
+
+    print(json.dumps(Document.model_json_schema(by_alias=True), indent=2))
+
+
+def reference() -> None:
+    """Print the reference of all keys as Markdown."""
+    from groot_ray.experiment.reference import markdown
+
+    print(markdown())

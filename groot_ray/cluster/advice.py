@@ -1,0 +1,194 @@
+"""What a person can do about a pod, Job or Ray cluster that does not get on: pure functions of what Kubernetes says."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+EXIT_CODES = {
+    2: "the command line is wrong",
+    64: "the configuration is wrong",
+    65: "the data is wrong",
+    66: "the stage before has failed",
+    69: "a service is not there",
+    70: "it was stopped",
+    75: "it failed in a way that may pass",
+    137: "it was killed",
+    143: "it was told to go",
+}
+
+
+def advise_pod(pod: dict[str, Any], nodes: list[dict[str, Any]] | None = None) -> list[str]:
+    """Sentences for one pod, empty when nothing is wrong.
+
+    Args:
+        pod: the pod as the API gives it.
+        nodes: the cluster's nodes, where they may be listed.
+    """
+    said: list[str] = []
+    name = pod["metadata"]["name"]
+    status = pod.get("status", {})
+    for condition in status.get("conditions", []):
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            said.append(f"{name} waits for a node: {unschedulable(pod, condition.get('message', ''), nodes)}")
+    containers = {c["name"]: c for c in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]}
+    for state in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+        container = containers.get(state["name"], {})
+        waiting = state.get("state", {}).get("waiting") or {}
+        reason, message = waiting.get("reason", ""), waiting.get("message", "")
+        if reason in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
+            secrets = [item["name"] for item in pod["spec"].get("imagePullSecrets", [])]
+            with_ = (
+                f"with the Secret {', '.join(secrets)}"
+                if secrets
+                else "without a pull Secret (cluster.image.pull_secrets)"
+            )
+            said.append(f"{name} cannot pull {container.get('image', '?')} {with_}: {_short(message or reason)}")
+        elif reason in ("CreateContainerConfigError", "CreateContainerError"):
+            said.append(f"{name} cannot start: {_short(message)}{_which_secret(message)}")
+        for ended in (state.get("state", {}).get("terminated"), state.get("lastState", {}).get("terminated")):
+            if ended and ended.get("reason") == "OOMKilled":
+                limit = container.get("resources", {}).get("limits", {}).get("memory", "none")
+                group = pod["metadata"].get("labels", {}).get("groot-ray/group")
+                option = f"cluster.ray.{group}.memory" if group else "cluster.jobs.memory"
+                said.append(
+                    f"{name} ran out of memory (OOMKilled): container {state['name']} has a limit of {limit}; raise {option}"
+                )
+                break
+    if status.get("reason") == "Evicted":
+        said.append(f"{name} was evicted: {_short(status.get('message', ''))}")
+    return said
+
+
+def unschedulable(pod: dict[str, Any], message: str, nodes: list[dict[str, Any]] | None) -> str:
+    """Why no node takes a pod: the resource that no node has, or the scheduler's own words."""
+    wanted: dict[str, float] = {}
+    for container in pod["spec"]["containers"]:
+        for resource, amount in container.get("resources", {}).get("requests", {}).items():
+            wanted[resource] = wanted.get(resource, 0.0) + quantity(amount)
+    for resource, amount in sorted(wanted.items(), key=lambda item: "/" not in item[0]):  # GPUs first
+        if nodes is None:
+            break
+        most = max(
+            (quantity(n.get("status", {}).get("allocatable", {}).get(resource, "0")) for n in nodes), default=0.0
+        )
+        if most < amount:
+            return f"no node has {_amount(resource, amount)} (the largest has {_amount(resource, most)})"
+    lacking = re.findall(r"Insufficient ([\w./-]*\w)", message)
+    if lacking:
+        resources = ", ".join(f"{_amount(name, wanted.get(name, 0))}" for name in dict.fromkeys(lacking))
+        return f"no node has {resources} free now; it starts when others end or nodes are added"
+    if "untolerated taint" in message:
+        taints = ", ".join(dict.fromkeys(re.findall(r"untolerated taint \{([^}]*)\}", message)))
+        return f"the nodes that fit have a taint that it does not tolerate ({taints}); add it to tolerations"
+    if "didn't match Pod's node affinity/selector" in message:
+        return f"no node has the labels {pod['spec'].get('nodeSelector', {})}; correct node_selector"
+    return _short(message)
+
+
+def advise_job(job: dict[str, Any], pods: list[dict[str, Any]]) -> list[str]:
+    """The sentence for a Job that has failed: the exit code's meaning, and what the program said last."""
+    for condition in job.get("status", {}).get("conditions", []):
+        if condition.get("type") == "Failed" and condition.get("status") == "True":
+            code, words = last_words(pods)
+            if code is None:
+                return [f"{job['metadata']['name']} has failed: {_short(condition.get('message', ''))}"]
+            return [
+                f"{job['metadata']['name']} has failed for good, because {EXIT_CODES.get(code, f'of exit code {code}')}: {words}"
+            ]
+    code, words = last_words(pods)
+    failed = int(job.get("status", {}).get("failed") or 0)
+    if failed and not job.get("status", {}).get("succeeded"):
+        reason = EXIT_CODES.get(code or 0, f"exit code {code}")
+        return [
+            f"{job['metadata']['name']} is tried again after {failed} of {job['spec'].get('backoffLimit', 6)} failures; the last: {reason}: {words}"
+        ]
+    return []
+
+
+def last_words(pods: list[dict[str, Any]]) -> tuple[int | None, str]:
+    """Exit code of the pod that ended last, and the sentence that it ended with."""
+    ended = []
+    for pod in pods:
+        for state in pod.get("status", {}).get("containerStatuses", []):
+            terminated = state.get("state", {}).get("terminated")
+            if terminated and terminated.get("exitCode"):
+                ended.append((terminated.get("finishedAt") or "", terminated))
+    if not ended:
+        return None, ""
+    newest = max(ended, key=lambda pair: pair[0])[1]
+    lines = [
+        line for line in (newest.get("message") or newest.get("reason") or "").strip().splitlines() if line.strip()
+    ]
+    spoken = [line.split("groot-ray: ", 1)[1] for line in lines if "groot-ray: " in line]
+    return newest["exitCode"], _short((spoken or lines or ["no word"])[-1], 400)
+
+
+def advise_queue(cluster: dict[str, Any], workloads: list[dict[str, Any]]) -> list[str]:
+    """Where a RayCluster stands in its queue, from Kueue's Workloads; empty when it was admitted or has no queue."""
+    queue = cluster["metadata"].get("labels", {}).get("kueue.x-k8s.io/queue-name")
+    if not queue or not cluster["spec"].get("suspend"):
+        return []
+    waiting = [w for w in workloads if w["spec"].get("queueName") == queue and not _admitted(w)]
+    waiting.sort(key=lambda w: (-int(w["spec"].get("priority") or 0), w["metadata"].get("creationTimestamp", "")))
+    uid = cluster["metadata"].get("uid")
+    for ahead, workload in enumerate(waiting):
+        if any(owner.get("uid") == uid for owner in workload["metadata"].get("ownerReferences", [])):
+            return [
+                f"{cluster['metadata']['name']} is pending in queue {queue} behind {ahead} other workload{'' if ahead == 1 else 's'}"
+            ]
+    return [f"{cluster['metadata']['name']} is pending in queue {queue}"]
+
+
+def advise_events(events: list[dict[str, Any]]) -> list[str]:
+    """What hinders a Job or RayCluster from making its pods: refused specifications, quotas, Pod Security."""
+    hindering = (
+        "InvalidRayClusterSpec",
+        "InvalidRayClusterStatus",
+        "FailedCreate",
+        "FailedToCreateHeadPod",
+        "FailedToCreateWorkerPod",
+        "FailedToCreateSecret",
+    )
+    newest: dict[str, str] = {}
+    for event in sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or ""):
+        if event.get("type") == "Warning" and event.get("reason") in hindering:
+            newest[event["reason"]] = f"{event['involvedObject']['name']}: {_short(event.get('message', ''))}"
+    return list(newest.values())
+
+
+def _admitted(workload: dict[str, Any]) -> bool:
+    conditions = workload.get("status", {}).get("conditions", [])
+    return any(c.get("type") in ("Admitted", "Finished") and c.get("status") == "True" for c in conditions)
+
+
+def quantity(text: str) -> float:
+    """A Kubernetes quantity as a number (cores, bytes, pieces)."""
+    match = re.fullmatch(r"([0-9.]+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|[eE]\d+)?", str(text))
+    if match is None:
+        return 0.0
+    units = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+    units |= {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
+    unit = match[2] or ""
+    return float(match[1]) * (units.get(unit) or (float(f"1{unit}") if unit else 1.0))
+
+
+def _amount(resource: str, amount: float) -> str:
+    if resource in ("memory", "ephemeral-storage"):
+        return f"{amount / 2**30:.1f} GiB of {resource}"
+    if resource == "cpu":
+        return f"{amount:g} cpu"
+    return f"{amount:g} x {resource}"
+
+
+def _which_secret(message: str) -> str:
+    missing = re.search(r'(secret|configmap) "([^"]+)" not found', message)
+    if missing:
+        kind = "Secret" if missing[1] == "secret" else "ConfigMap"
+        return f"; create the {kind} {missing[2]}, or correct cluster.environment"
+    return ""
+
+
+def _short(text: str, length: int = 240) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= length else flat[: length - 1] + "…"

@@ -1,0 +1,153 @@
+"""Ray's job API over HTTP with a token: what submits and follows, without importing Ray."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from groot_ray.errors import ConfigurationError, ServiceUnavailableError, TemporaryFailureError
+
+FINISHED = ("SUCCEEDED", "FAILED", "STOPPED")
+
+
+@dataclass(frozen=True)
+class JobState:
+    """State of a submitted Ray job: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
+
+    status: str
+    message: str
+    exit_code: int | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it will not change any more."""
+        return self.status in FINISHED
+
+
+class RayJobs:
+    """The job API of one Ray cluster; `address` is the http address of its dashboard."""
+
+    def __init__(self, address: str, token: str | None) -> None:
+        import urllib3
+
+        self.address = normal_address(address)
+        self.headers = {"Content-Type": "application/json"}
+        if token:
+            self.headers["Authorization"] = f"Bearer {token}"
+        self.pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=60))
+
+    def ray_version(self) -> str:
+        """Version of the cluster's Ray."""
+        return str(self._json("GET", "/api/version").get("ray_version", ""))
+
+    def submit(self, submission_id: str, entrypoint: str, environment: dict[str, str], **runtime: Any) -> None:
+        """Start `entrypoint` on the head under an id that was never used.
+
+        Raises:
+            TemporaryFailureError: the id has been used; the next attempt takes another.
+        """
+        body = {
+            "entrypoint": entrypoint,
+            "submission_id": submission_id,
+            "runtime_env": {"env_vars": environment, **runtime},
+            "metadata": {"submitted-by": "groot-ray"},
+        }
+        status, answer = self._send("POST", "/api/jobs/", body)
+        if status >= 400:
+            text = answer.decode(errors="replace")
+            if "already exists" in text:
+                raise TemporaryFailureError(
+                    f"Ray has seen the submission {submission_id} already; another attempt is needed"
+                )
+            raise ServiceUnavailableError(f"Ray at {self.address} refuses the submission: {_last_line(text)}")
+
+    def upload(self, name: str, data: bytes) -> None:
+        """Give the cluster a package that `runtime_env` may name as gcs://NAME; one that it has is not sent again."""
+        status, _ = self._send("GET", f"/api/packages/gcs/{name}")
+        if status == 404:
+            status, answer = self._send("PUT", f"/api/packages/gcs/{name}", raw=data)
+            if status >= 400:
+                raise ServiceUnavailableError(
+                    f"Ray at {self.address} does not take the package: {_last_line(answer.decode(errors='replace'))}"
+                )
+
+    def state(self, submission_id: str) -> JobState | None:
+        """State of a submission, or None when this cluster knows none of that id (its head was replaced)."""
+        status, answer = self._send("GET", f"/api/jobs/{quote(submission_id)}")
+        if status == 404:
+            return None
+        data = self._read(status, answer)
+        return JobState(
+            str(data.get("status")), _last_line(str(data.get("message") or "")), data.get("driver_exit_code")
+        )
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs that the cluster knows."""
+        answer = self._json("GET", "/api/jobs/")
+        return answer if isinstance(answer, list) else list(answer.values())
+
+    def logs(self, submission_id: str) -> str:
+        """Everything that the driver has written so far."""
+        return str(self._json("GET", f"/api/jobs/{quote(submission_id)}/logs").get("logs", ""))
+
+    def stop(self, submission_id: str) -> None:
+        """Ask Ray to stop a job: SIGTERM, and SIGKILL three seconds later."""
+        self._send("POST", f"/api/jobs/{quote(submission_id)}/stop")
+
+    def _json(self, method: str, path: str, body: Any = None) -> Any:
+        return self._read(*self._send(method, path, body))
+
+    def _read(self, status: int, answer: bytes) -> Any:
+        if status >= 400:
+            raise ServiceUnavailableError(
+                f"Ray at {self.address} answers {status}: {_last_line(answer.decode(errors='replace'))}"
+            )
+        try:
+            return json.loads(answer)
+        except ValueError:
+            raise ServiceUnavailableError(
+                f"{self.address} is no Ray dashboard: it answers with something other than JSON"
+            ) from None
+
+    def _send(self, method: str, path: str, body: Any = None, raw: bytes | None = None) -> tuple[int, bytes]:
+        import urllib3
+
+        data = raw if body is None else json.dumps(body).encode()
+        try:
+            answer = self.pool.request(method, self.address + path, body=data, headers=self.headers)
+        except urllib3.exceptions.HTTPError as error:
+            reason = getattr(error, "reason", None) or error
+            raise ServiceUnavailableError(f"Ray at {self.address} does not answer ({type(reason).__name__})") from None
+        if answer.status in (401, 403):
+            raise ConfigurationError(
+                f"Ray at {self.address} refuses the token; set RAY_AUTH_TOKEN (kubectl get secret CLUSTER -o jsonpath='{{.data.auth_token}}' | base64 -d)"
+            )
+        return answer.status, answer.data
+
+
+def normal_address(address: str) -> str:
+    """An http address without a slash at its end; a bare host gets Ray's port.
+
+    Raises:
+        ConfigurationError: it is no address of a Ray dashboard.
+    """
+    text = address.strip().rstrip("/")
+    if text.startswith("ray://"):
+        raise ConfigurationError(
+            f"{address!r} is for the Ray client; give the dashboard's address, such as http://HOST:8265"
+        )
+    if "://" not in text:
+        text = f"http://{text}"
+    if not re.match(r"https?://[^/@\s]+(/|$)", text):
+        raise ConfigurationError(f"{address!r} is no address of a Ray dashboard; give something like http://HOST:8265")
+    if re.fullmatch(r"http://[^/:]+", text):
+        text += ":8265"
+    return text
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    return lines[-1][:300] if lines else ""

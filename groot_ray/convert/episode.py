@@ -1,0 +1,132 @@
+"""One episode: from the robot's recording to the files of GR00T's layout, as a function of nothing but its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from groot_ray.convert.measure import episode_sampling, episode_tasks
+from groot_ray.convert.resample import Sampling, resample_action, resample_state
+from groot_ray.dataset import layout
+from groot_ray.errors import DataError
+from groot_ray.experiment.schema import ConversionOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from groot_ray.dataset.lerobot import SourceDataset
+    from groot_ray.embodiment.schema import Camera, Embodiment
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Where a source episode goes: its number in the part, the number of its first frame, and the part's task numbers."""
+
+    index: int
+    first: int
+    tasks: Mapping[str, int]
+
+
+def convert_episode(
+    source: SourceDataset,
+    index: int,
+    numbering: Numbering,
+    embodiment: Embodiment,
+    options: ConversionOptions,
+    folder: Path,
+) -> dict[str, Path]:
+    """Convert source episode `index` into `folder`.
+
+    Returns the written files by their path in the converted dataset, the videos first. Equal arguments give equal bytes. Raises
+    `DataError` that names the episode (and the column, or the camera) when its recording is broken.
+    """
+    table, sampling, rows = numeric_table(source, index, numbering, embodiment, options)
+    files = {}
+    for camera in embodiment.cameras:
+        path = layout.video_path(camera.feature, numbering.index)
+        files[path] = folder / path
+        files[path].parent.mkdir(parents=True, exist_ok=True)
+        convert_video(source, index, camera, sampling, rows, options, files[path])
+    path = layout.data_path(numbering.index)
+    files[path] = folder / path
+    write_parquet(table, files[path])
+    return files
+
+
+def numeric_table(
+    source: SourceDataset, index: int, numbering: Numbering, embodiment: Embodiment, options: ConversionOptions
+) -> tuple[pa.Table, Sampling, int]:
+    """The converted columns of an episode, which source frames they show, and how many frames the source has."""
+    tasks = episode_tasks(source, index, embodiment)
+    needed = [name for name in embodiment.source_columns() if name != embodiment.language.source]
+    columns = source.read_columns(index, [*needed, "timestamp"], optional=["timestamp"])
+    timestamps = columns.pop("timestamp", None)
+    where = source.where(index)
+    sampling = episode_sampling(source, index, len(tasks), options, timestamps)
+    state = embodiment.map_state(columns, where)
+    action = embodiment.map_action(columns, where)
+    converted = layout.episode_columns(
+        resample_state(state, embodiment.kinds("state"), sampling),
+        resample_action(action, embodiment.kinds("action"), sampling),
+        options.fps,
+        numbering.index,
+        numbering.first,
+        np.asarray([numbering.tasks[tasks[i]] for i in sampling.indices], np.int64),
+    )
+    return to_table(converted), sampling, len(tasks)
+
+
+def convert_video(
+    source: SourceDataset,
+    index: int,
+    camera: Camera,
+    sampling: Sampling,
+    rows: int,
+    options: ConversionOptions,
+    target: Path,
+) -> None:
+    """Pick, fit and encode the frames of one camera; raises `DataError` naming episode and camera."""
+    from groot_ray.video.decode import decode_frames
+    from groot_ray.video.encode import VideoWriter
+    from groot_ray.video.packets import index_packets
+    from groot_ray.video.transform import PlaneFitter
+
+    location = source.video(index, camera.source)
+    try:
+        with location.as_local() as path:
+            packets = index_packets(path)
+            if packets.frames < rows:
+                raise DataError(f"the video has {packets.frames} frames for {rows} rows")
+            fit = PlaneFitter(options.resolution, camera.fit)
+            with VideoWriter(
+                target, options.fps, options.resolution, options.codec, options.gop, options.quality
+            ) as writer:
+                for frame in decode_frames(path, sampling.indices, index=packets):
+                    writer.write(fit(frame))
+    except DataError as error:
+        raise DataError(f"{source.where(index)}, camera {camera.source!r}: {error}") from error
+
+
+def to_table(columns: Mapping[str, np.ndarray]) -> pa.Table:
+    """Arrays [T] and [T, D] as a table; vectors become lists of fixed length."""
+    import pyarrow as pa
+
+    def column(values: np.ndarray) -> pa.Array:
+        if values.ndim == 1:
+            return pa.array(values)
+        flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+        return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+    return pa.table({name: column(values) for name, values in columns.items()})
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a table with settings that are fixed, so that equal tables give equal bytes."""
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, compression="snappy", use_dictionary=False, row_group_size=1 << 20)

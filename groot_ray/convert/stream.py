@@ -1,0 +1,87 @@
+"""Running one function for many numbers on Ray Data, one task each, with results as they come."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+from groot_ray.errors import GrootRayError, TemporaryFailureError
+from groot_ray.ray_session import ensure_ray
+
+Payload = TypeVar("Payload")
+Result = TypeVar("Result")
+
+
+class Raised(NamedTuple):
+    """An error meant for the user that a task has raised: handed over as a value, so that Ray wraps nothing around it."""
+
+    error: GrootRayError
+
+
+# Tasks of one kind run in the same worker process: what they share is fetched and unpacked once in each.
+_shared: dict[str, Any] = {}
+
+
+def stream(
+    function: Callable[[Payload, int], Result], payload: Payload, count: int, workers: int | None = None
+) -> Iterator[tuple[int, Result]]:
+    """Yield (i, function(payload, i)) for i in 0 .. count - 1 in the order in which they finish.
+
+    `payload` goes to each worker process once. At most `workers` tasks run at a time, as many as there are CPUs when not given; memory
+    does not grow with `count`. A task whose worker dies is run again by Ray. What `function` raises is raised here.
+
+    Raises `TemporaryFailureError` when workers die again and again.
+    """
+    import ray
+    import ray.exceptions
+
+    if not count:
+        return
+    ensure_ray()
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    shared = ray.put(payload)
+
+    def run(row: dict[str, Any]) -> dict[str, Any]:
+        number = int(row["id"])
+        try:
+            result: Any = function(_fetch(shared), number)
+        except GrootRayError as error:
+            result = Raised(error)
+        return {"number": number, "result": pickle.dumps(result)}
+
+    compute = None if workers is None else ray.data.TaskPoolStrategy(size=workers)
+    dataset = ray.data.range(count, override_num_blocks=count).map(run, compute=compute, num_cpus=1)
+    try:
+        for row in dataset.iter_rows():
+            result = pickle.loads(row["result"])
+            if isinstance(result, Raised):
+                raise result.error
+            yield row["number"], result
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise TemporaryFailureError(
+            f"a worker died again and again ({told}); try again, with fewer workers at a time"
+        ) from error
+
+
+def nodes() -> int:
+    """Number of machines that tasks may run on."""
+    import ray
+
+    ensure_ray()
+    return sum(bool(node["Alive"]) for node in ray.nodes())
+
+
+def _fetch(reference: Any) -> Any:
+    import ray
+
+    name = reference.hex()
+    if name not in _shared:
+        _shared.clear()
+        _shared[name] = ray.get(reference)
+    return _shared[name]

@@ -1,0 +1,72 @@
+"""Errors that are meant for people, each with the process exit code that tells a mistake from an accident.
+
+The message of every error is one sentence: what was wrong, where (dataset, episode, column, URI), and what to do.
+The exit codes are one table for the code, the Kubernetes Jobs' pod failure policy and the documentation:
+
+==== =============================================  =======
+code meaning                                        retried
+==== =============================================  =======
+0    done                                           -
+2    the command line is wrong                      no
+64   the user's configuration is wrong              no
+65   the data is wrong                              no
+66   a predecessor stage failed                     no
+70   stopped by a person                            no
+1    unexpected                                     yes
+69   a service is not there (storage, hub, Ray)     yes
+75   a temporary failure (lost lease, lost worker)  yes
+==== =============================================  =======
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class GrootRayError(Exception):
+    """Base of all errors whose message is written for the user; `exit_code` is the process's."""
+
+    exit_code = 1
+
+
+class ConfigurationError(GrootRayError):
+    """The experiment, a flag or the environment is wrong; trying again changes nothing."""
+
+    exit_code = 64
+
+
+class DataError(GrootRayError):
+    """A dataset, video, checkpoint or statistics file is wrong; trying again changes nothing."""
+
+    exit_code = 65
+
+
+class PredecessorFailedError(GrootRayError):
+    """The stage whose output this one needs has failed for good."""
+
+    exit_code = 66
+
+
+class ServiceUnavailableError(GrootRayError):
+    """Object storage, the hub or a Ray cluster did not answer; trying again may help."""
+
+    exit_code = 69
+
+
+class StoppedError(GrootRayError):
+    """A person stopped the work."""
+
+    exit_code = 70
+
+
+class TemporaryFailureError(GrootRayError):
+    """The attempt lost its lease or its workers; another attempt may go on from what it left."""
+
+    exit_code = 75
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``' (did you mean X?)'`` for the nearest of `known`, or an empty string when none is near."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""

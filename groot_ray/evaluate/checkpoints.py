@@ -1,0 +1,115 @@
+"""Which checkpoints of a run are evaluated, and which of the requested ones are not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from groot_ray.errors import ConfigurationError
+from groot_ray.storage import Location
+from groot_ray.storage.manifest import MANIFEST
+
+Selection = Literal["last", "all"] | list[int]
+CONFIG, PROCESSOR = "config.json", "processor_config.json"
+RUN = "run.json"  # in the folders that our own finetuning writes, which commits checkpoints by their manifest
+_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder with weights and processing; `step` is None where its name does not tell."""
+
+    location: Location
+    step: int | None
+
+    @property
+    def name(self) -> str:
+        """Name of its folder in the results: ``step_1000``."""
+        return self.location.name if self.step is None else f"step_{self.step}"
+
+
+def find_checkpoints(locations: Sequence[Location], selection: Selection) -> tuple[list[Checkpoint], list[str]]:
+    """The checkpoints at `locations`, each a checkpoint's folder or a run's with ``checkpoint-<step>`` folders.
+
+    Args:
+        selection: steps to take from a run's folder: the last, all, or those listed. A checkpoint's own folder is always taken.
+
+    Returns:
+        The checkpoints in the order asked for, and a sentence for each run in which requested steps are missing.
+
+    Raises:
+        ConfigurationError: a location has no checkpoint, or none of the requested steps.
+    """
+    found: list[Checkpoint] = []
+    notes: list[str] = []
+    for location in locations:
+        if is_checkpoint(location):
+            found.append(Checkpoint(location, step_of(location)))
+            continue
+        steps = steps_of_run(location)
+        if not steps:
+            raise ConfigurationError(
+                f"{location.uri} is neither a checkpoint (it has no processor_config.json) nor a run's folder with checkpoint-<step> folders"
+            )
+        chosen, note = choose_steps(sorted(steps), selection, location.uri)
+        found += [Checkpoint(steps[step], step) for step in chosen]
+        notes += [note] if note else []
+    return found, notes
+
+
+def steps_of_run(run: Location) -> dict[int, Location]:
+    """The checkpoints in a run's folder by step; those that a run of ours has not committed yet are left out."""
+    folders = {step: folder for folder in run.folders() if (step := step_of(folder)) is not None}
+    proof = MANIFEST if (run / RUN).exists() else CONFIG
+    return {step: folder for step, folder in folders.items() if (folder / proof).exists() and is_checkpoint(folder)}
+
+
+def is_checkpoint(folder: Location) -> bool:
+    """Whether a folder holds a whole checkpoint: model configuration and processing."""
+    return (folder / PROCESSOR).exists() and (folder / CONFIG).exists()
+
+
+def step_of(folder: Location) -> int | None:
+    """The step in a checkpoint's name; None where there is none."""
+    match = _NAME.fullmatch(folder.name)
+    return int(match.group(1)) if match else None
+
+
+def choose_steps(present: Sequence[int], selection: Selection, where: str) -> tuple[list[int], str | None]:
+    """Choose among the `present` steps (ascending).
+
+    Returns:
+        The chosen steps, and one sentence that names the requested ones that are not there.
+
+    Raises:
+        ConfigurationError: none of the requested steps is there.
+    """
+    if selection == "all":
+        return list(present), None
+    if selection == "last":
+        return [present[-1]], None
+    wanted = list(dict.fromkeys(selection))
+    gone = [step for step in wanted if step not in present and step < present[-1]]
+    ahead = [step for step in wanted if step > present[-1]]
+    reasons = []
+    if gone:
+        advice = "removed by save_total_limit or never saved; keep_steps keeps them"
+        reasons.append(f"{listed(gone)} ({advice})")
+    if ahead:
+        reasons.append(f"{listed(ahead)} (the run has only reached {present[-1]})")
+    if not reasons:
+        return wanted, None
+    note = f"{where} has no checkpoint of {' and none of '.join(reasons)}; it has {', '.join(map(str, present))}"
+    chosen = [step for step in wanted if step in present]
+    if not chosen:
+        raise ConfigurationError(note)
+    return chosen, note
+
+
+def listed(steps: Sequence[int]) -> str:
+    """``step 1000`` or ``steps 1000, 2000 and 3000``."""
+    if len(steps) == 1:
+        return f"step {steps[0]}"
+    return f"steps {', '.join(map(str, steps[:-1]))} and {steps[-1]}"

@@ -1,0 +1,73 @@
+"""Evaluation as Ray tasks, one model each, for clusters that have GPUs or nodes that the calling process has not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from groot_ray.errors import GrootRayError
+from groot_ray.evaluate.run import Run, run_policy
+
+LOOK_SECONDS = 5.0
+
+
+def is_worthwhile() -> bool:
+    """Whether Ray is connected to several nodes, or to GPUs while this process sees none."""
+    ray = sys.modules.get(
+        "ray"
+    )  # a process that has not imported it is connected to nothing, and importing takes seconds
+    if ray is None or not ray.is_initialized():
+        return False
+    import torch
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return len(alive) > 1 or (ray.cluster_resources().get("GPU", 0) > 0 and not torch.cuda.is_available())
+
+
+def run_distributed(
+    runs: Sequence[Run], after_each: Callable[[], None], meanwhile: Callable[[], None]
+) -> list[dict[str, Any]]:
+    """The results of all runs in order, each made by a task of one GPU, where the cluster has any, or of one CPU.
+
+    Args:
+        after_each: called when a run has ended.
+        meanwhile: called every few seconds; what either raises ends all tasks.
+
+    Raises:
+        GrootRayError: what a run raised, as it was raised there.
+    """
+    import ray
+
+    needs = {"num_gpus": 1} if ray.cluster_resources().get("GPU", 0) > 0 else {"num_cpus": 1}
+    task = ray.remote(_run).options(**needs, max_retries=3)
+    places = {task.remote(run): place for place, run in enumerate(runs)}
+    results: list[dict[str, Any]] = [{} for _ in runs]
+    waiting = list(places)
+    try:
+        while waiting:
+            ready, waiting = ray.wait(waiting, num_returns=1, timeout=LOOK_SECONDS)
+            meanwhile()
+            for reference in ready:
+                results[places[reference]] = _fetch(reference)
+                after_each()
+    finally:
+        for reference in waiting:
+            ray.cancel(reference)
+    return results
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return run_policy(run)
+
+
+def _fetch(reference: Any) -> dict[str, Any]:
+    """The result of a task; an error for people comes out as itself, without Ray's traceback around it."""
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, GrootRayError):
+            raise error.cause from None
+        raise

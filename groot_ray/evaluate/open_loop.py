@@ -1,0 +1,172 @@
+"""Open-loop evaluation of checkpoints on recorded episodes: from locations to metrics, summaries, plots and a comparison."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from groot_ray.evaluate.checkpoints import Checkpoint, find_checkpoints
+from groot_ray.evaluate.record import Before, Record, choose_part, read_record, recorded_part
+from groot_ray.evaluate.results import compare, describe, verdict
+from groot_ray.evaluate.run import Run, run_policy
+from groot_ray.evaluate.summary import comparison_csv, comparison_summary, evaluation_summary
+from groot_ray.storage import Location
+
+if TYPE_CHECKING:
+    from groot_ray.experiment.schema import EvaluationOptions
+    from groot_ray.progress import Progress
+
+log = logging.getLogger(__name__)
+
+METRICS, SUMMARY, COMPARISON = "metrics.json", "evaluation_summary.txt", "checkpoint_comparison.csv"
+
+
+class Lease(Protocol):
+    """What a commit asks of the attempt that it belongs to."""
+
+    def check(self) -> None:
+        """Raise when the work is another attempt's now, or is to stop."""
+
+
+def evaluate(
+    checkpoints: Location | Sequence[Location],
+    dataset: Location | None,
+    options: EvaluationOptions,
+    output: Location,
+    *,
+    tag: str | None = None,
+    cache: str = "~/.cache/groot_ray",
+    progress: Progress | None = None,
+    attempt: Lease | None = None,
+    device: str | None = None,
+    tokenizer: str | None = None,
+    distributed: bool | None = None,
+) -> dict[str, Any]:
+    """Evaluate checkpoints open-loop and write the results below `output`, ``metrics.json`` last.
+
+    Args:
+        checkpoints: folders of checkpoints, or of runs with ``checkpoint-<step>`` folders, from which `options.checkpoints` chooses.
+        dataset: a dataset in GR00T's layout, or a conversion's folder, of which `options.split` is taken; what is recorded in the first
+            checkpoint when not given.
+        tag: embodiment tag; the one recorded in the checkpoint when not given, else the only one that the checkpoint has.
+        cache: local folder for copies of what lies in S3.
+        progress: counts trajectories.
+        attempt: lease that is checked after each trajectory and before results are written.
+        device: where models run; a GPU if there is one.
+        tokenizer: hub repository, folder or URI of Qwen3's vocabulary, for checkpoints that have no tokenizer, as NVIDIA's.
+        distributed: run each model as a Ray task; by default where Ray is connected to several nodes, or to GPUs that this process lacks.
+
+    Returns:
+        The content of ``metrics.json``: of the checkpoint, or with several ``{"best": name, "checkpoints": {name: ...}, ...}``.
+
+    Raises:
+        ConfigurationError: no checkpoint, dataset, trajectory or tag as asked for, or a horizon beyond the checkpoint's.
+        DataError: a dataset or checkpoint is broken, or they do not fit each other.
+    """
+    given = list(checkpoints) if isinstance(checkpoints, Sequence) else [checkpoints]
+    chosen, notes = find_checkpoints(given, options.checkpoints)
+    for note in notes:
+        log.warning("%s", note)
+    records = [read_record(checkpoint.location) for checkpoint in chosen]
+    if dataset is None:
+        part = recorded_part(chosen[0].location, records[0], options.split)
+    else:
+        part = choose_part(dataset, options.split)
+    folders = result_folders(chosen, output)
+    runs = [
+        Run(
+            checkpoint=checkpoint.location,
+            dataset=part,
+            options=options,
+            tag=tag or record.tag,
+            cache=cache,
+            device=device,
+            plots=folder if options.plots else None,
+            tokenizer=tokenizer,
+        )
+        for checkpoint, record, folder in zip(chosen, records, folders, strict=True)
+    ]
+    untrained = untrained_runs(runs, records) if options.baselines else {}
+    done = run_all([*runs, *untrained.values()], progress, attempt, distributed)
+    starts = dict(zip(untrained, done[len(runs) :], strict=True))
+    entries = [
+        describe(checkpoint, run, result, record.before, starts.get(start_of(run, record)), notes)
+        for checkpoint, run, record, result in zip(chosen, runs, records, done, strict=False)
+    ]
+    if attempt is not None:
+        attempt.check()
+    return write_results(output, folders, entries, notes)
+
+
+def result_folders(checkpoints: Sequence[Checkpoint], output: Location) -> list[Location]:
+    """Where each checkpoint's results go: `output` itself for a single one, else a folder of its name, numbered where names are equal."""
+    if len(checkpoints) == 1:
+        return [output]
+    names = [checkpoint.name for checkpoint in checkpoints]
+    earlier = [names[:place].count(name) for place, name in enumerate(names)]
+    return [output / (f"{name}_{count + 1}" if count else name) for name, count in zip(names, earlier, strict=True)]
+
+
+Start = tuple[Before | None, Location]
+
+
+def start_of(run: Run, record: Record) -> Start:
+    """What tells untrained models apart: the weights, and the run, whose checkpoints share their processing."""
+    return record.before, run.checkpoint.parent
+
+
+def untrained_runs(runs: Sequence[Run], records: Sequence[Record]) -> dict[Start, Run]:
+    """One run with the weights before finetuning for all checkpoints of a training run."""
+    found: dict[Start, Run] = {}
+    for run, record in zip(runs, records, strict=True):
+        found.setdefault(start_of(run, record), replace(run, plots=None, untrained=True, before=record.before))
+    return found
+
+
+def run_all(
+    runs: Sequence[Run], progress: Progress | None, attempt: Lease | None, distributed: bool | None
+) -> list[dict[str, Any]]:
+    """The results of all runs in order, made here one after the other or as Ray tasks."""
+    from groot_ray.evaluate.fanout import is_worthwhile, run_distributed
+
+    each = trajectories_of(runs[0])
+    if progress is not None:
+        progress.total = each * len(runs)
+
+    def advance(trajectories: int) -> None:
+        if attempt is not None:
+            attempt.check()
+        if progress is not None:
+            progress.advance(trajectories)
+
+    if is_worthwhile() if distributed is None else distributed:
+        return run_distributed(runs, lambda: advance(each), lambda: advance(0))
+    return [run_policy(run, lambda: advance(1)) for run in runs]
+
+
+def trajectories_of(run: Run) -> int:
+    """How many trajectories a run has, from the list of episodes alone."""
+    if run.options.traj_ids is not None:
+        return len(set(run.options.traj_ids))
+    lines = (run.dataset / "meta/episodes.jsonl").read_text().splitlines()
+    return sum(1 for line in lines if line.strip())
+
+
+def write_results(
+    output: Location, folders: Sequence[Location], entries: Sequence[dict[str, Any]], notes: Sequence[str]
+) -> dict[str, Any]:
+    """Write metrics and summary of each checkpoint and, for several, what compares them; returns what stands at the top."""
+    for folder, entry in zip(folders, entries, strict=True):
+        (folder / SUMMARY).write_text(evaluation_summary(entry))
+        (folder / METRICS).write_json(entry)
+        log.info("%s", verdict(entry))
+    log.info("metrics, summary and plots are in %s", output.uri)
+    if len(entries) == 1:
+        return entries[0]
+    metrics = compare({folder.name: entry for folder, entry in zip(folders, entries, strict=True)}, notes)
+    (output / COMPARISON).write_text(comparison_csv(entries))
+    (output / SUMMARY).write_text(comparison_summary(metrics))
+    (output / METRICS).write_json(metrics)
+    return metrics

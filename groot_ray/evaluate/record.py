@@ -1,0 +1,137 @@
+"""What a checkpoint records of its run: the tag, the dataset, and the weights that finetuning started from."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groot_ray.errors import ConfigurationError
+from groot_ray.experiment.schema import ModelOptions
+from groot_ray.storage import Location, NotFoundError, open_location
+
+if TYPE_CHECKING:
+    from groot_ray.model.gr00t import Gr00tN1d6
+
+log = logging.getLogger(__name__)
+
+INFO = "meta/info.json"
+
+
+@dataclass(frozen=True)
+class Before:
+    """The weights before finetuning: a base checkpoint, or fresh ones of a size and seed where `base` is None."""
+
+    base: str | None
+    revision: str | None
+    size: str
+    seed: int
+    state_dropout_prob: float
+
+    def __str__(self) -> str:
+        if self.base is not None:
+            return self.base + (f" at {self.revision}" if self.revision else "")
+        return f"fresh weights, size {self.size}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was found of ``experiment_cfg/conf.yaml``; all None where a checkpoint has none."""
+
+    tag: str | None = None
+    dataset: Location | None = None
+    before: Before | None = None
+
+
+def read_record(checkpoint: Location) -> Record:
+    """Read a checkpoint's record of its run; one that is missing or of another program gives an empty record."""
+    import yaml
+
+    from groot_ray.train.experiment_cfg import CONF
+
+    try:
+        content = yaml.safe_load((checkpoint / CONF).read_text())
+    except NotFoundError:
+        return Record()
+    except yaml.YAMLError as error:
+        log.warning("%s cannot be read (%s)", (checkpoint / CONF).uri, error)
+        return Record()
+    conf: dict[str, Any] = content if isinstance(content, dict) else {}
+    dataset = conf.get("dataset_path")
+    before = None
+    if "model_seed" in conf:
+        before = Before(
+            conf.get("base_model_path"),
+            conf.get("base_model_revision"),
+            str(conf.get("model_size")),
+            int(conf["model_seed"]),
+            float(conf.get("state_dropout_prob") or 0.0),
+        )
+    return Record(
+        conf.get("embodiment_tag"),
+        open_location(dataset, checkpoint.endpoint, checkpoint.region) if isinstance(dataset, str) else None,
+        before,
+    )
+
+
+def choose_part(dataset: Location, split: str) -> Location:
+    """The dataset itself, or the part of a conversion's folder that `split` names.
+
+    Raises:
+        ConfigurationError: neither is a dataset in GR00T's layout.
+    """
+    if (dataset / INFO).exists():
+        return dataset
+    if (dataset / split / INFO).exists():
+        return dataset / split
+    parts = [folder.name for folder in dataset.folders() if (folder / INFO).exists()]
+    if parts:
+        raise ConfigurationError(
+            f"{dataset.uri} has no {split} part, only {', '.join(parts)}: keep episodes back when converting (--test-episodes, "
+            f"--validation-episodes), or evaluate another part with --split {parts[0]}"
+        )
+    raise ConfigurationError(
+        f"{dataset.uri} is no dataset in GR00T's layout: it has no {INFO}; convert one with groot-ray convert"
+    )
+
+
+def recorded_part(checkpoint: Location, record: Record, split: str) -> Location:
+    """The part of the run's conversion to evaluate: what it was trained on, or what lies beside that.
+
+    Raises:
+        ConfigurationError: nothing is recorded, or there is no such part.
+    """
+    if record.dataset is None:
+        raise ConfigurationError(f"{checkpoint.uri} does not record the dataset of its run; name one with --dataset")
+    if split == "train":
+        return choose_part(record.dataset, split)
+    part = record.dataset.parent / split
+    if not (part / INFO).exists():
+        raise ConfigurationError(
+            f"{checkpoint.uri} was trained on {record.dataset.uri}, beside which there is no {split} part; name a dataset with "
+            "--dataset, or evaluate what it was trained on with --split train"
+        )
+    return part
+
+
+def untrained_model(before: Before | None, cache: Path, endpoint: str | None, device: str | None) -> Gr00tN1d6:
+    """The weights before finetuning, for inference on a device; fresh ones are made on the CPU.
+
+    Raises:
+        ConfigurationError: they are not recorded, or the base checkpoint is not there any more.
+    """
+    from groot_ray.model.policy import inference_device, inference_dtypes
+    from groot_ray.model.weights import load_model, new_model
+    from groot_ray.train.start import base_folder
+
+    if before is None:
+        raise ConfigurationError("the checkpoint does not record which weights its finetuning started from")
+    if before.base is None:
+        return new_model(before.size, before.seed, state_dropout_prob=before.state_dropout_prob)
+    folder = base_folder(
+        ModelOptions.model_validate({"base": before.base, "revision": before.revision}), cache, endpoint
+    )
+    assert folder is not None
+    where = inference_device(device)
+    return load_model(folder, device=where, dtype_policy=inference_dtypes(where))

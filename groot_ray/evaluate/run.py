@@ -1,0 +1,168 @@
+"""One policy over the chosen trajectories of a dataset: a unit of work that can be sent to another node."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groot_ray.errors import GrootRayError
+from groot_ray.evaluate.baselines import HOLD, hold_pose
+from groot_ray.evaluate.layout import ActionLayout
+from groot_ray.evaluate.plots import plot_actions, plot_cameras, snapshot_frames
+from groot_ray.evaluate.predict import check_fits, choose_episodes, layout_of, predict_trajectory, recorded_states
+from groot_ray.evaluate.rating import Trajectory, rate
+from groot_ray.evaluate.record import Before, untrained_model
+from groot_ray.storage import Location, open_location
+from groot_ray.storage.tree import mirror
+
+if TYPE_CHECKING:
+    from groot_ray.dataset.groot import GrootDataset
+    from groot_ray.embodiment.schema import Embodiment
+    from groot_ray.experiment.schema import EvaluationOptions
+    from groot_ray.model.policy import Policy
+
+ONLY_FOR_RESUME = frozenset({"optimizer.safetensors"})
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is evaluated on what.
+
+    `checkpoint` gives the processing and, but for an `untrained` run, the weights; `before` says where those of an untrained run come
+    from, `tokenizer` where the tokenizer does for a checkpoint that has none. Plots are written below `plots` where given.
+    """
+
+    checkpoint: Location
+    dataset: Location
+    options: EvaluationOptions
+    tag: str | None
+    cache: str
+    device: str | None = None
+    plots: Location | None = None
+    untrained: bool = False
+    before: Before | None = None
+    tokenizer: str | None = None
+
+
+def run_policy(run: Run, after_each: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Load the policy, predict and rate; `after_each` is called after each trajectory.
+
+    Returns:
+        The ratings of `rate`, ``tag``, ``fps``, ``denoising_steps``, ``described`` (whether it is known which dimensions are the robot's
+        own) and, under ``hold``, the ratings of holding the current pose; only ``unavailable`` with a sentence when the weights
+        of an untrained run are not to be had.
+
+    Raises:
+        ConfigurationError: an option does not fit the checkpoint or the dataset.
+        DataError: checkpoint and dataset do not fit each other, or one is broken.
+    """
+    from groot_ray.dataset.groot import GrootDataset
+
+    cache = Path(run.cache).expanduser()
+    dataset = GrootDataset(mirror(run.dataset, cache))
+    positions = choose_episodes(dataset, run.options.traj_ids)
+    try:
+        model = untrained_model(run.before, cache, run.checkpoint.endpoint, run.device) if run.untrained else None
+    except GrootRayError as error:
+        return {"unavailable": str(error)}
+    policy = load_policy(run, cache, model)
+    check_fits(dataset, policy.modality, policy.tag, run.options.action_horizon)
+    robot = dataset.embodiment or recorded_embodiment(policy.checkpoint)
+    layout = layout_of(dataset, policy.modality, robot)
+    trajectories, held = [], []
+    for position in positions:
+        trajectory = predict_trajectory(
+            policy,
+            dataset,
+            position,
+            steps=run.options.steps,
+            action_horizon=run.options.action_horizon,
+            seed=run.options.seed,
+            batch_size=run.options.batch_size,
+        )
+        trajectories.append(trajectory)
+        held.append(hold_trajectory(dataset, position, policy.modality, layout, trajectory, run.options.action_horizon))
+        if run.plots is not None:
+            write_plots(run.plots, dataset, position, policy.modality, layout, trajectory, run.checkpoint.name)
+        after_each()
+    return {
+        "tag": policy.tag,
+        "fps": dataset.fps,
+        "denoising_steps": policy.denoising_steps,
+        "described": robot is not None,
+        **rate(layout, trajectories, run.options.thresholds),
+        "hold": {"description": HOLD, **rate(layout, held, run.options.thresholds)},
+    }
+
+
+def recorded_embodiment(checkpoint: Path) -> Embodiment | None:
+    """The robot that a checkpoint was finetuned for, where it keeps its description."""
+    from groot_ray.embodiment import load_embodiment
+
+    file = checkpoint / "embodiment.json"
+    return load_embodiment(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def load_policy(run: Run, cache: Path, model: Any = None) -> Policy:
+    """The policy of a run on this machine, with its checkpoint's weights or with `model`."""
+    from groot_ray.model.policy import Policy
+
+    folder = mirror(run.checkpoint, cache, without=ONLY_FOR_RESUME)
+    tokenizer: str | Path | None = run.tokenizer
+    if run.tokenizer is not None and "://" in run.tokenizer:
+        tokenizer = mirror(open_location(run.tokenizer, run.checkpoint.endpoint, run.checkpoint.region), cache)
+    steps = run.options.denoising_steps
+    return Policy(folder, run.tag, run.device, denoising_steps=steps, tokenizer=tokenizer, model=model)
+
+
+def hold_trajectory(
+    dataset: GrootDataset,
+    position: int,
+    modality: Mapping[str, Any],
+    layout: ActionLayout,
+    recorded: Trajectory,
+    horizon: int,
+) -> Trajectory:
+    """What holding the pose predicts for the frames of a trajectory."""
+    states = recorded_states(dataset, position, modality, len(recorded.truth))
+    configs = modality["action"]["action_configs"]
+    held = hold_pose(layout, configs, states, recorded.truth, recorded.starts, horizon)
+    return Trajectory(recorded.id, held, recorded.truth, recorded.starts)
+
+
+def write_plots(
+    folder: Location,
+    dataset: GrootDataset,
+    position: int,
+    modality: Mapping[str, Any],
+    layout: ActionLayout,
+    trajectory: Trajectory,
+    name: str,
+) -> None:
+    """Write ``trajectory_<id>_comparison.png`` and ``trajectory_<id>_cameras.png``."""
+    states = matching_states(recorded_states(dataset, position, modality, len(trajectory.truth)), modality, layout)
+    scores = rate(layout, [trajectory], [])["average"]
+    told = f"MAE {scores['all']['mae']:.4f}"
+    if scores["real"] is not None and len(layout.real) < layout.dims:
+        told += f" over all dimensions, {scores['real']['mae']:.4f} over the robot's own"
+    title = f"{name}, trajectory {trajectory.id}: {told}"
+    plot = plot_actions(title, layout, trajectory.prediction, trajectory.truth, states, trajectory.starts, dataset.fps)
+    (folder / f"trajectory_{trajectory.id}_comparison.png").write_bytes(plot)
+    frames = snapshot_frames(trajectory.starts)
+    pictures = {key: list(dataset.frames(position, key, frames)) for key in modality["video"]["modality_keys"]}
+    cameras = plot_cameras(f"trajectory {trajectory.id}", pictures, frames, dataset.fps)
+    (folder / f"trajectory_{trajectory.id}_cameras.png").write_bytes(cameras)
+
+
+def matching_states(states: Mapping[str, Any], modality: Mapping[str, Any], layout: ActionLayout) -> dict[str, Any]:
+    """The states that have as many dimensions as the action they belong to, by action key."""
+    configs = modality["action"]["action_configs"] or [{}] * len(layout.keys)
+    found = {}
+    for key, width, config in zip(layout.keys, layout.widths, configs, strict=True):
+        state = states.get(config.get("state_key") or key)
+        if state is not None and state.shape[1] == width:
+            found[key] = state
+    return found

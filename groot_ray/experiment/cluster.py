@@ -1,0 +1,329 @@
+"""The `cluster:` part of a document: where and how the stages run on Kubernetes.
+
+The same keys are the values of the chart ``charts/groot-experiment``, whose ``values.yaml`` and ``values.schema.json`` are generated
+from these classes. None of them can change a result, so none enters a stage key.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import Field, field_validator, model_validator
+
+from groot_ray.experiment.schema import Strict
+
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")]
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+StageName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,12}[a-z0-9])?$")]
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Environment = dict[EnvironmentName, str]
+
+SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|CREDENTIAL|PRIVATE_KEY|API_KEY|ACCESS_KEY|(^|_)TOKEN$", re.IGNORECASE)
+
+
+class ImageOptions(Strict):
+    """The two images of a release and how they are pulled."""
+
+    data: str = Field(
+        "localhost/groot-ray:0.1.0-data", description="image without torch: download, conversion, the Jobs themselves"
+    )
+    train: str = Field("localhost/groot-ray:0.1.0-train", description="image with torch: finetuning and evaluation")
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field("IfNotPresent", description="when nodes pull")
+    pull_secrets: list[ObjectName] = Field([], description="Secrets with registry credentials")
+
+
+class CacheOptions(Strict):
+    """Scratch space of a Ray pod for local copies of datasets, models and checkpoints (and for Ray's own spilling)."""
+
+    size: Quantity = Field("20Gi", description="upper limit; a pod that needs more is evicted")
+    storage_class: ObjectName | None = Field(
+        None,
+        description="storage class of a generic ephemeral volume (a local NVMe provisioner); the node's own disk when not given",
+    )
+
+
+class PodOptions(Strict):
+    """Size and placement of one kind of Ray pod."""
+
+    image: str | None = Field(None, description="data, train or a full reference; the stage's image when not given")
+    cpus: int = Field(2, ge=1, description="CPUs that Ray schedules by, and the CPU request")
+    cpu_request: Quantity | None = Field(None, description="CPU request when it should differ from cpus")
+    memory: Quantity = Field("4Gi", description="memory request and limit")
+    gpus: int = Field(0, ge=0, description="GPUs of a pod")
+    gpu_resource: str = Field("nvidia.com/gpu", description="name of the GPU resource")
+    object_store_memory: int | None = Field(
+        None, ge=80 * 2**20, description="bytes of Ray's object store; 30 % of the memory when not given"
+    )
+    shared_memory: Quantity | None = Field(
+        None, description="size of /dev/shm (object store, NCCL); up to the pod's memory when not given"
+    )
+    cache: CacheOptions = Field(default_factory=CacheOptions)
+    node_selector: dict[str, str] = Field({}, description="labels of the nodes")
+    tolerations: list[dict[str, Any]] = Field([], description="taints that are tolerated (GPU nodes, spot nodes)")
+    affinity: dict[str, Any] = Field({}, description="affinity as in a pod")
+    topology_spread: list[dict[str, Any]] = Field(
+        [], description="topologySpreadConstraints; the selector is filled in where it is missing"
+    )
+    priority_class: ObjectName | None = Field(None, description="PriorityClass of the pods")
+    runtime_class: ObjectName | None = Field(
+        None, description="RuntimeClass of the pods (nvidia where it is not the default)"
+    )
+    annotations: dict[str, str] = Field({}, description="annotations of the pods")
+    labels: dict[str, str] = Field({}, description="more labels of the pods")
+    env: Environment = Field({}, description="more environment of these pods")
+    resources: dict[str, Quantity] = Field({}, description='more resources, such as rdma/hca: "1"')
+    ray_start_params: dict[str, str] = Field({}, description="more parameters of ray start")
+
+
+def _head() -> PodOptions:
+    return PodOptions(cpus=2, memory="4Gi", cache=CacheOptions(size="10Gi"))
+
+
+def _cpu_group() -> PodOptions:
+    return PodOptions(cpus=4, memory="8Gi")
+
+
+def _gpu_group() -> PodOptions:
+    return PodOptions(
+        cpus=8,
+        memory="64Gi",
+        gpus=1,
+        cache=CacheOptions(size="200Gi"),
+        tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    )
+
+
+class RayOptions(Strict):
+    """The Ray cluster of each stage."""
+
+    mode: Literal["kuberay", "static", "external"] = Field(
+        "kuberay",
+        description="kuberay: the stage's Job creates a RayCluster that scales from 0; static: StatefulSets that the Job scales, where "
+        "there is no operator; external: a Ray cluster that exists",
+    )
+    version: str = Field("2.60.0", pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", description="Ray version of the images")
+    address: str | None = Field(
+        None, pattern=r"^https?://[^\s@]+$", description="external: http address of the Ray dashboard (port 8265)"
+    )
+    token_secret: ObjectName | None = Field(
+        None,
+        description="Secret with Ray's token under the key auth_token (static, external); with kuberay the operator makes one",
+    )
+    idle_timeout: int = Field(30, ge=1, description="seconds after which the autoscaler gives an idle pod back")
+    start_timeout: int = Field(
+        1800,
+        ge=10,
+        description="seconds that a Ray head may take to answer (nodes that must be started, images that must be pulled)",
+    )
+    save_seconds: int = Field(
+        60, ge=1, description="measured time to save a checkpoint; grace periods of pods are derived from it"
+    )
+    head: PodOptions = Field(default_factory=_head, description="the head")
+    cpu: PodOptions = Field(default_factory=_cpu_group, description="pods of the CPU group")
+    gpu: PodOptions = Field(default_factory=_gpu_group, description="pods of the GPU group")
+    autoscaler_memory: Quantity = Field("512Mi", description="memory of the autoscaler beside the head")
+    autoscaler_cpu: Quantity = Field("100m", description="CPU request of the autoscaler")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _groups_keep_their_defaults(cls, data: Any) -> Any:
+        """A group that is given in part keeps the rest of its own defaults, as values merge in Helm."""
+        if isinstance(data, dict):
+            data = dict(data)
+            for name, default in (("head", _head), ("cpu", _cpu_group), ("gpu", _gpu_group)):
+                if isinstance(data.get(name), dict):
+                    data[name] = merged(default().model_dump(), data[name])
+        return data
+
+    @model_validator(mode="after")
+    def _mode_has_what_it_needs(self) -> RayOptions:
+        if self.mode == "external" and not self.address:
+            raise ValueError("mode external needs cluster.ray.address, the http address of the Ray dashboard")
+        if self.mode == "static" and not self.token_secret:
+            raise ValueError(
+                "mode static needs cluster.ray.token_secret, a Secret with a random text under the key auth_token"
+            )
+        return self
+
+
+class StageOptions(Strict):
+    """One stage of a release: its Job and its Ray cluster."""
+
+    enabled: bool = Field(True, description="false leaves the Job out")
+    after: StageName | None = Field(None, description="the stage whose manifest must be there first")
+    image: str = Field("data", description="data, train or a full reference")
+    cpu: Union[Annotated[int, Field(ge=0)], Literal["training"]] = Field(
+        0, description="most pods of the CPU group; training: as many as training.num_workers needs"
+    )
+    gpu: Union[Annotated[int, Field(ge=0)], Literal["training"]] = Field(
+        0, description="most pods of the GPU group; with training.use_gpu: false they are taken from the CPU group"
+    )
+    deadline: int | None = Field(
+        None, ge=1, description="seconds from the start of work after which the stage is stopped; none when not given"
+    )
+    retries: int | None = Field(
+        None, ge=0, description="attempts after failures that may pass; jobs.retries when not given"
+    )
+    env: Environment = Field({}, description="more environment of the stage's driver and workers")
+
+
+def default_stages() -> dict[str, dict[str, Any]]:
+    """What each stage of the pipeline runs on when nothing is given."""
+    return {
+        "download": {"image": "data"},
+        "convert": {"after": "download", "image": "data", "cpu": 4},
+        "finetune": {"after": "convert", "image": "train", "gpu": "training"},
+        "evaluate": {"after": "finetune", "image": "train", "gpu": 1},
+    }
+
+
+class JobOptions(Strict):
+    """The Jobs that wait for, start and follow the stages."""
+
+    retries: int = Field(
+        10,
+        ge=0,
+        description="pods of a Job after failures that may pass (exit codes 1, 69, 75, 137); mistakes are never retried",
+    )
+    ttl: int | None = Field(86400, ge=0, description="seconds after which a finished Job is removed")
+    keep: bool = Field(False, description="never remove finished Jobs (GitOps tools would make them again)")
+    memory: Quantity = Field("160Mi", description="memory limit of a Job's pod; half of it is requested")
+    cpu: Quantity = Field("20m", description="CPU request of a Job's pod")
+    poll: int = Field(5, ge=1, description="seconds between two looks at storage or Ray")
+    node_selector: dict[str, str] = Field({}, description="labels of the nodes for the Jobs")
+    tolerations: list[dict[str, Any]] = Field([], description="taints that the Jobs tolerate")
+    cleanup: bool = Field(
+        True,
+        description="a hook removes everything of the release before helm uninstall, also what a failed upgrade left",
+    )
+
+
+class NetworkOptions(Strict):
+    """The NetworkPolicy that closes the release."""
+
+    enabled: bool = Field(True, description="make the NetworkPolicies")
+    allow_from: list[dict[str, Any]] = Field(
+        [], description="peers that may reach Ray's dashboard and job port (8265) and metrics (8080)"
+    )
+    storage_ports: list[int] = Field(
+        [443], description="TCP ports of object storage and hub; those of the endpoints in this file are added"
+    )
+    storage_peers: list[dict[str, Any]] = Field([], description="peers of those ports; any when not given")
+    api_ports: list[int] = Field([443, 6443], description="TCP ports of the API server")
+    api_peers: list[dict[str, Any]] = Field([], description="where the API server is (ipBlock); any when not given")
+    egress: list[dict[str, Any]] = Field([], description="more egress rules, as in a NetworkPolicy")
+
+
+class SecurityOptions(Strict):
+    """Users, service accounts and the network."""
+
+    run_as_user: int = Field(1000, ge=1, description="user of all containers")
+    run_as_group: int = Field(1000, ge=1, description="group of all containers, and of volumes")
+    service_account: ObjectName | None = Field(
+        None, description="service account of the Ray pods that exists (workload identity for storage)"
+    )
+    network: NetworkOptions = Field(default_factory=NetworkOptions)
+
+
+class EnvironmentOptions(Strict):
+    """Environment of all pods. Secrets are only named, never written down."""
+
+    credentials: list[ObjectName] = Field(
+        [],
+        description="Secrets whose keys become environment variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, HF_TOKEN, WANDB_API_KEY)",
+    )
+    config_maps: list[ObjectName] = Field([], description="ConfigMaps whose keys become environment variables")
+    variables: Environment = Field({}, description="plain variables such as AWS_REGION or AWS_ENDPOINT_URL_S3")
+    proxy: str | None = Field(None, pattern=r"^https?://[^\s@]+$", description="HTTP(S) proxy for storage and hub")
+    no_proxy: list[str] = Field([], description="hosts that are reached without the proxy; the cluster's own are added")
+    ca_bundle: ObjectName | None = Field(
+        None, description="ConfigMap with a CA bundle in PEM form under the key ca.crt"
+    )
+
+    @field_validator("variables")
+    @classmethod
+    def _no_secrets(cls, value: dict[str, str]) -> dict[str, str]:
+        return refuse_secrets(value, "cluster.environment.variables")
+
+
+class MonitoringOptions(Strict):
+    """What others may scrape and show."""
+
+    pod_monitor: bool = Field(False, description="make a PodMonitor (Prometheus operator) for Ray's metrics")
+    pod_monitor_labels: dict[str, str] = Field({}, description="labels by which Prometheus chooses the PodMonitor")
+    dashboard: bool = Field(False, description="make a ConfigMap with a Grafana dashboard")
+    dashboard_labels: dict[str, str] = Field(
+        {"grafana_dashboard": "1"}, description="labels by which Grafana's sidecar chooses it"
+    )
+
+
+class VolumeOptions(Strict):
+    """Volumes that all Ray pods get besides their cache."""
+
+    volumes: list[dict[str, Any]] = Field([], description="volumes as in a pod")
+    mounts: list[dict[str, Any]] = Field([], description="volumeMounts as in a container")
+
+
+class ClusterOptions(Strict):
+    """Images, Ray, stages, queue and security of a release."""
+
+    image: ImageOptions = Field(default_factory=ImageOptions)
+    ray: RayOptions = Field(default_factory=RayOptions)
+    stages: dict[StageName, StageOptions] = Field(
+        default_factory=lambda: {name: StageOptions(**options) for name, options in default_stages().items()},
+        description="the stages by name; each becomes a Job. What is given here is merged into the four stages of the pipeline",
+    )
+    queue: ObjectName | None = Field(
+        None,
+        description="LocalQueue of Kueue: fixed replicas instead of an autoscaler, so that a stage waits for quota and starts as a gang",
+    )
+    jobs: JobOptions = Field(default_factory=JobOptions)
+    environment: EnvironmentOptions = Field(default_factory=EnvironmentOptions)
+    volumes: VolumeOptions = Field(default_factory=VolumeOptions)
+    security: SecurityOptions = Field(default_factory=SecurityOptions)
+    monitoring: MonitoringOptions = Field(default_factory=MonitoringOptions)
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _merge_stages(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or any(isinstance(stage, StageOptions) for stage in value.values()):
+            return value
+        given = {name: options for name, options in value.items() if isinstance(options, dict)}
+        odd = {
+            name: options for name, options in value.items() if not isinstance(options, dict) and options is not None
+        }
+        dropped = [name for name, options in value.items() if options is None]
+        stages = {name: options for name, options in merged(default_stages(), given).items() if name not in dropped}
+        return {**stages, **odd}
+
+    @model_validator(mode="after")
+    def _stages_follow_stages(self) -> ClusterOptions:
+        for name, stage in self.stages.items():
+            if stage.after == name:
+                raise ValueError(f"cluster.stages.{name}.after names the stage itself")
+            refuse_secrets(stage.env, f"cluster.stages.{name}.env")
+        for name, pod in (("head", self.ray.head), ("cpu", self.ray.cpu), ("gpu", self.ray.gpu)):
+            refuse_secrets(pod.env, f"cluster.ray.{name}.env")
+        if self.queue and self.ray.mode != "kuberay":
+            raise ValueError("cluster.queue needs cluster.ray.mode: kuberay, because Kueue admits RayClusters")
+        return self
+
+
+def refuse_secrets(variables: dict[str, str], place: str) -> dict[str, str]:
+    """Return `variables` unless one has the name of a secret: those are named in Secrets, never written into values."""
+    for name in variables:
+        if SECRET_NAME.search(name):
+            raise ValueError(
+                f"{place}.{name} looks like a secret; put it into a Secret and name that in cluster.environment.credentials"
+            )
+    return variables
+
+
+def merged(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Merge mappings as Helm merges values: keys of `given` win, mappings are merged, lists are replaced."""
+    result = dict(defaults)
+    for key, value in given.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result

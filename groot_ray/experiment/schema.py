@@ -1,0 +1,244 @@
+"""The experiment document as pydantic models.
+
+One file describes an experiment: ``experiment:`` (what is computed) and, optionally, ``cluster:`` (where). The same file serves
+``groot-ray run``, ``groot-ray submit`` and ``helm install -f``; the command-line flags, the JSON schema, the chart's values and
+the reference documentation are made from these classes, so an option is spelled once.
+
+Every field is either a *result option*, which enters the key of the stages that depend on it, or *operational* (workers, caches,
+logs, endpoints): it cannot change what is computed and enters no key.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+def operational(default: Any, description: str, **rules: Any) -> Any:
+    """A field that cannot change any result and therefore enters no stage key."""
+    return Field(default, description=description, json_schema_extra={"operational": True}, **rules)
+
+
+class Strict(BaseModel):
+    """Base of all parts of the document: unknown keys are refused, assignments are checked."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, populate_by_name=True)
+
+
+class StorageOptions(Strict):
+    """Where everything that the experiment makes is kept."""
+
+    uri: str = operational("./outputs", "folder or s3://bucket/prefix; each experiment has its own folder below it")
+    endpoint: str | None = operational(
+        None, "S3 endpoint (MinIO, Ceph ...); AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL in the environment win"
+    )
+    region: str | None = operational(None, "S3 region; AWS_REGION in the environment wins")
+    cache: str = operational(
+        "~/.cache/groot_ray", "folder on the node for local copies of datasets, models and checkpoints"
+    )
+
+
+class SourceOptions(Strict):
+    """The robot's recorded demonstrations (LeRobot v2.0 or v2.1)."""
+
+    uri: str = Field(description="folder, s3://bucket/prefix, or a dataset of the hub (hf://org/name or org/name)")
+    revision: str | None = Field(None, description="branch, tag or commit of a hub dataset")
+    episodes: list[int] | None = Field(None, description="use only these episode numbers of the source")
+
+
+class ConversionOptions(Strict):
+    """How an episode becomes GR00T's: sampling in time, picture size and codec."""
+
+    fps: float = Field(
+        20.0, gt=0, description="frames per second of the converted dataset (GR00T was pretrained at 20)"
+    )
+    resample: Literal["index", "linspace", "timestamp"] = Field(
+        "index",
+        description="index: min(int((i / fps) * source_fps), n - 1); linspace: n * fps / source_fps points from first to last frame; "
+        "timestamp: nearest recorded timestamp, for recordings with dropped frames",
+    )
+    resolution: int = Field(256, ge=32, multiple_of=2, description="edge of the square picture in pixels")
+    codec: str = Field("h264", description="h264, mp4v, hevc or av1")
+    gop: int = Field(2, ge=1, description="distance of key frames; 2 lets training read single frames quickly")
+    quality: int = Field(
+        23, ge=0, le=51, description="constant rate factor (h264, hevc, av1); smaller is better and larger"
+    )
+    skip_bad: bool = Field(False, description="report broken episodes and leave them out instead of stopping")
+    workers: int | None = operational(
+        None, "parallel conversion tasks; all CPUs of the Ray cluster when not given", ge=1
+    )
+
+
+class SplitOptions(Strict):
+    """Which episodes train, validate and test. A whole number is a count, a fraction a share."""
+
+    train: Count | Share | None = Field(None, description="episodes for training; all that are left when not given")
+    validation: Count | Share = Field(
+        0, description="episodes for choosing a checkpoint; cut from train where train names all"
+    )
+    test: Count | Share = Field(0, description="episodes that only the final evaluation sees")
+    seed: int | None = Field(
+        None, description="shuffle the episodes with this seed before cutting; in order when not given"
+    )
+
+
+class ModelOptions(Strict):
+    """The model that finetuning starts from."""
+
+    base: str | None = Field(
+        "nvidia/GR00T-N1.6-3B",
+        description="hub repository, folder or s3:// URI of a GR00T N1.6 checkpoint; null starts from fresh weights of `size`",
+    )
+    revision: str | None = Field(None, description="branch, tag or commit of a hub repository")
+    size: Literal["3b", "tiny"] = Field("3b", description="architecture of fresh weights; tiny runs on a laptop")
+    tokenizer: str | None = Field(
+        None,
+        description="hub repository, folder or URI of the Qwen3 vocabulary; taken from the checkpoint where it has one",
+    )
+    seed: int = Field(0, description="seed of fresh weights")
+
+
+WorkerRange = Union[Annotated[int, Field(ge=1)], tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]]
+
+
+class TrainingOptions(Strict):
+    """Finetuning, under the names and defaults of NVIDIA's launcher where it has the option."""
+
+    learning_rate: float = Field(1e-4, gt=0, description="peak learning rate of AdamW")
+    global_batch_size: int = Field(
+        64, ge=1, description="samples per optimiser step over all workers and accumulation steps"
+    )
+    gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches per optimiser step and worker")
+    max_steps: int = Field(10000, ge=1, description="optimiser steps")
+    warmup_ratio: float = Field(
+        0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises linearly"
+    )
+    weight_decay: float = Field(1e-5, ge=0, description="decoupled weight decay")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this global norm")
+    seed: int = Field(42, description="order of samples, noise, augmentation and dropout")
+    tune_llm: bool = Field(False, description="train the whole language model")
+    tune_visual: bool = Field(False, description="train the vision tower and its connector")
+    tune_projector: bool = Field(True, description="train state/action encoders, decoder and positions")
+    tune_diffusion_model: bool = Field(True, description="train the diffusion transformer")
+    tune_vlln: bool = Field(True, description="train the layer norm between backbone and action head")
+    tune_top_llm_layers: int | None = Field(
+        None, ge=0, description="train the last n language layers; the checkpoint's value when not given (4)"
+    )
+    state_dropout_prob: float = Field(0.0, ge=0, le=1, description="probability of hiding the state of a sample")
+    random_rotation_angle: float | None = Field(None, ge=0, description="rotate pictures by up to this many degrees")
+    color_jitter_params: dict[str, float] | None = Field(None, description="brightness, contrast, saturation, hue")
+    extra_augmentation_config: dict[str, Any] | None = Field(
+        None, description="augmentation of masked regions, as NVIDIA's launcher takes it"
+    )
+    modality_config_path: str | None = Field(
+        None, description="NVIDIA's modality configuration (python file) in place of the embodiment's"
+    )
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="auto: bf16 autocast on a GPU, fp32 on a CPU"
+    )
+    tail: Literal["drop", "mask"] = Field(
+        "drop",
+        description="last frames of an episode: drop them as the reference does, or repeat the last action and mask it",
+    )
+    save_steps: int = operational(1000, "steps between checkpoints", ge=1)
+    save_total_limit: int = operational(5, "newest checkpoints that are kept", ge=1)
+    keep_steps: list[int] = operational(
+        [], "checkpoints of these steps are saved and kept whatever save_total_limit says"
+    )
+    recovery_interval: float = operational(
+        120.0, "seconds between checkpoints that are only for going on after a failure; 0 turns them off", ge=0
+    )
+    num_workers: WorkerRange = operational(1, "training processes, one a GPU; [min, max] is elastic")
+    use_gpu: bool | None = operational(
+        None, "reserve a GPU for each worker; decided by what the cluster has when not given"
+    )
+    dataloader_num_workers: int = operational(2, "loader threads of each worker", ge=0)
+    frame_cache_gb: float = operational(1.0, "gigabytes of decoded pictures that each worker keeps in memory", ge=0)
+    logging_steps: int = operational(10, "steps between log lines", ge=1)
+    use_wandb: bool = operational(False, "report to Weights & Biases too")
+    wandb_project: str = operational("finetune-gr00t-n1d6", "project at Weights & Biases")
+    experiment_name: str | None = operational(None, "name of the run in logs and trackers")
+
+    @field_validator("color_jitter_params")
+    @classmethod
+    def _known_jitter(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        known = ("brightness", "contrast", "saturation", "hue")
+        for key in value or {}:
+            if key not in known:
+                raise ValueError(f"{key!r} is no colour jitter parameter; there are {', '.join(known)}")
+        return value
+
+    @property
+    def workers(self) -> tuple[int, int]:
+        """Smallest and largest number of workers."""
+        n = self.num_workers
+        return (n, n) if isinstance(n, int) else (min(n), max(n))
+
+    @model_validator(mode="after")
+    def _batch_is_divisible(self) -> TrainingOptions:
+        if self.global_batch_size < self.gradient_accumulation_steps:
+            raise ValueError(
+                f"global_batch_size {self.global_batch_size} is smaller than gradient_accumulation_steps {self.gradient_accumulation_steps}"
+            )
+        return self
+
+
+class EvaluationOptions(Strict):
+    """Open-loop evaluation of checkpoints on recorded episodes."""
+
+    split: Literal["test", "validation", "train"] = Field("test", description="which part of the converted dataset")
+    checkpoints: Literal["last", "all"] | list[int] = Field("last", description="steps to evaluate and compare")
+    traj_ids: list[int] | None = Field(None, description="episodes of the part; all when not given")
+    steps: int | None = Field(200, ge=1, description="frames per trajectory; null for all")
+    action_horizon: int = Field(16, ge=1, description="predict every so many frames and keep as many predicted steps")
+    denoising_steps: int | None = Field(
+        None, ge=1, description="Euler steps of the flow; the checkpoint's value when not given (4)"
+    )
+    thresholds: list[float] = Field([0.05, 0.1, 0.2], description="thresholds of Success@X and Accuracy@X")
+    seed: int = Field(0, description="seed of the denoising noise")
+    baselines: bool = Field(True, description="also evaluate the untrained model and holding the current pose")
+    batch_size: int = operational(8, "observations per forward pass", ge=1)
+    plots: bool = operational(True, "write a plot for each trajectory")
+
+
+class Experiment(Strict):
+    """What is computed: from a robot's recordings to an evaluated checkpoint."""
+
+    name: str = Field(
+        description="name of the experiment: its folder in storage and its Helm release",
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$",
+    )
+    storage: StorageOptions = Field(default_factory=StorageOptions)
+    source: SourceOptions
+    embodiment: str | dict[str, Any] = Field(
+        description="preset name, path of a YAML description, or the description itself"
+    )
+    embodiment_tag: str | None = Field(
+        None, description="embodiment tag (GR1, NEW_EMBODIMENT ...); the embodiment's own when not given"
+    )
+    conversion: ConversionOptions = Field(default_factory=ConversionOptions)
+    splits: SplitOptions = Field(default_factory=SplitOptions)
+    model: ModelOptions = Field(default_factory=ModelOptions)
+    training: TrainingOptions = Field(default_factory=TrainingOptions)
+    evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _name_is_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
+
+def result_options(options: BaseModel) -> dict[str, Any]:
+    """The options that can change a result, as plain JSON data: what a stage key is made of."""
+    kept: dict[str, Any] = {}
+    for name, info in type(options).model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get("operational"):
+            continue
+        value = getattr(options, name)
+        kept[name] = result_options(value) if isinstance(value, BaseModel) else value
+    return kept

@@ -1,0 +1,367 @@
+"""Processing and data against the reference's: prompts, pictures, state and action, statistics, samples, files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from groot_ray.dataset import layout
+from groot_ray.dataset.groot import GrootDataset
+from groot_ray.dataset.shards import Shard, schedule, shard_episodes, shard_lengths
+from groot_ray.model.processor import Processor
+from groot_ray.model.prompt import formalize, render
+from groot_ray.model.tokenizer import has_tokenizer
+from groot_ray.parity.check import Check, absent, close, equal, guarded
+from groot_ray.statistics.files import dataset_statistics
+from groot_ray.statistics.mixture import merge_statistics
+from groot_ray.storage import open_location
+
+PART = "data"
+NORMALISED = 1e-6
+STATISTICS = 1e-6
+SEED = 42  # the reference's, for shards and their order
+
+
+def data_checks(fixtures: Path, tokenizer: Path | None) -> list[Check]:
+    """All checks for which the folder has recorded outputs."""
+    recorded = Recorded(fixtures, tokenizer)
+    checks: list[Check] = []
+    for quantity, function in (
+        ("prompt", _prompt),
+        ("processor files", _files),
+        ("sample", _sample),
+        ("batch", _batch),
+        ("statistics", _statistics),
+        ("merged statistics", _merged),
+        ("shards", _shards),
+        ("samples of the stream", _stream),
+    ):
+        checks += guarded(PART, quantity, lambda function=function: function(recorded))
+    return checks
+
+
+class Recorded:
+    """The folders ``data/`` and ``dataset/``, opened when they are needed."""
+
+    def __init__(self, folder: Path, tokenizer: Path | None) -> None:
+        self.folder = folder
+        self.tokenizer = tokenizer or find_tokenizer(folder)
+
+    def file(self, name: str) -> Path | None:
+        """A file or folder of the fixtures, or None where there is none."""
+        path = self.folder / name
+        return path if path.exists() else None
+
+    def json(self, name: str) -> Any:
+        """A JSON file of the fixtures."""
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+    def arrays(self, name: str) -> dict[str, np.ndarray] | None:
+        """The arrays of an npz file, or None where there is none."""
+        path = self.file(name)
+        if path is None:
+            return None
+        with np.load(path, allow_pickle=False) as opened:
+            return {key: opened[key] for key in opened.files}
+
+    @cached_property
+    def processor(self) -> Processor:
+        """The recorded processor; without the real vocabulary prompts cannot be tokenised."""
+        return Processor.from_directory(self.folder / "data" / "processor", tokenizer=self.tokenizer or "tiny")
+
+    @cached_property
+    def tag(self) -> str:
+        """The tag that the recorded sample is of."""
+        tags = list(self.processor.modality_configs)
+        if len(tags) == 1:
+            return tags[0]
+        sample = self.arrays("data/processor_sample.npz") or {}
+        if "eval.embodiment_id" in sample:
+            number = int(sample["eval.embodiment_id"])
+            tags = [tag for tag in tags if self.processor.embodiment_ids[tag] == number]
+        elif self.file("data/modality_configs.json") is not None:
+            tags = [tag for tag in tags if tag in self.json("data/modality_configs.json")]
+        return tags[0]
+
+    @cached_property
+    def configs(self) -> Mapping[str, Any]:
+        """The tag's modality configuration as plain data."""
+        return self.processor.modality_configs[self.tag]
+
+    @cached_property
+    def dataset(self) -> GrootDataset:
+        """The recorded dataset."""
+        return GrootDataset(self.folder / "dataset")
+
+    @cached_property
+    def samples(self) -> dict[tuple[int, int], dict[str, np.ndarray]]:
+        """Normalised state and action of every (episode, step) of the dataset, taken directly and not from shards."""
+        found = {}
+        blank = {key: np.zeros((1, 32, 32, 3), np.uint8) for key in self.configs["video"]["modality_keys"]}
+        for position in range(len(self.dataset)):
+            for step in range(self.dataset.effective_length(position, self.configs)):
+                raw = self.dataset.sample(position, step, self.configs, self.tag, with_images=False)
+                features = self.processor.process({**raw, "images": blank}, train=False)
+                found[position, step] = {name: features[name] for name in ("state", "action")}
+        return found
+
+    def found(self, state: np.ndarray, action: np.ndarray) -> tuple[int, int] | None:
+        """The (episode, step) whose normalised state and action these are."""
+        best = min(
+            self.samples,
+            key=lambda place: float(
+                np.abs(self.samples[place]["action"] - action).max()
+                + np.abs(self.samples[place]["state"] - state).max()
+            ),
+            default=None,
+        )
+        if best is None or np.abs(self.samples[best]["action"] - action).max() > 1e-3:
+            return None
+        return best
+
+
+def find_tokenizer(folder: Path) -> Path | None:
+    """A folder ``tokenizer`` in the fixtures' folder or in one of the three above it."""
+    for above in (folder, *list(folder.resolve().parents)[:3]):
+        if has_tokenizer(above / "tokenizer") or (above / "tokenizer" / "vocab.json").is_file():
+            return above / "tokenizer"
+    return None
+
+
+def _prompt(recorded: Recorded) -> Iterator[Check]:
+    if recorded.file("data/prompt.json") is None:
+        yield absent(PART, "prompt", "no data/prompt.json")
+        return
+    theirs = recorded.json("data/prompt.json")
+    for mode, text in theirs["texts"].items():
+        pictures = text.count("<image-")
+        yield equal(PART, f"prompt text ({mode})", render(formalize(theirs["raw_text"]), pictures), text)
+    if recorded.tokenizer is None:
+        yield absent(PART, "prompt tokens", "no real vocabulary: give it with --tokenizer")
+        return
+    ids = recorded.processor.tokenizer.encode
+    expected = [token for token, _, count in theirs["run_length_layout"] for _ in range(count)]
+    expanded = "".join(text * count for _, text, count in theirs["run_length_layout"])
+    yield equal(PART, "prompt tokens", np.asarray(ids(expanded)), np.asarray(expected), f"{len(expected)} tokens")
+
+
+def _files(recorded: Recorded) -> Iterator[Check]:
+    if recorded.file("data/processor/processor_config.json") is None:
+        yield absent(PART, "processor files", "no data/processor")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        recorded.processor.save(Path(folder))
+        for name in ("processor_config.json", "statistics.json", "embodiment_id.json"):
+            if recorded.file(f"data/processor/{name}") is not None:
+                ours = json.loads((Path(folder) / name).read_text(encoding="utf-8"))
+                yield equal(PART, f"{name} written again", ours, recorded.json(f"data/processor/{name}"))
+
+
+def _sample(recorded: Recorded) -> Iterator[Check]:
+    theirs = recorded.arrays("data/processor_sample.npz")
+    if theirs is None:
+        yield absent(PART, "sample", "no data/processor_sample.npz")
+        return
+    raw = _raw(recorded, theirs)
+    for mode in ("train", "eval"):
+        ours = recorded.processor.process(raw, train=mode == "train", rng=np.random.default_rng(0))
+        for name in ("state", "action"):
+            if f"{mode}.{name}" in theirs:
+                yield close(PART, f"{mode} {name}, normalised", ours[name], theirs[f"{mode}.{name}"], NORMALISED)
+        if f"{mode}.action_mask" in theirs:
+            yield equal(PART, f"{mode} action mask", np.asarray(ours["action_mask"]), theirs[f"{mode}.action_mask"])
+        if f"{mode}.embodiment_id" in theirs:
+            yield equal(PART, f"{mode} embodiment id", int(ours["embodiment_id"]), int(theirs[f"{mode}.embodiment_id"]))
+        if f"{mode}.images" not in theirs:
+            yield absent(PART, f"{mode} images", "not recorded")
+            continue
+        pictures = np.stack(ours["images"])
+        if mode == "eval":
+            yield equal(PART, "eval images", pictures, theirs["eval.images"], f"{len(pictures)} pictures")
+        else:
+            yield equal(
+                PART, "train images: shape", pictures.shape, theirs["train.images"].shape, "their pixels are random"
+            )
+    states = {key: value[None] for key, value in raw["state"].items()}
+    recorded_keys = [name for name in theirs if name.startswith("decoded_action.")]
+    if not recorded_keys or "eval.action" not in theirs:
+        yield absent(PART, "decoded action", "not recorded")
+        return
+    decoded = recorded.processor.decode_action(theirs["eval.action"][None], recorded.tag, states)
+    for key in recorded_keys:
+        yield close(
+            PART, f"decoded action {key.split('.', 1)[1]}", decoded[key.split(".", 1)[1]], theirs[key], NORMALISED
+        )
+
+
+def _raw(recorded: Recorded, theirs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The recorded sample before processing."""
+    parts: dict[str, dict[str, np.ndarray]] = {"image": {}, "state": {}, "action": {}}
+    for name, value in theirs.items():
+        part, _, key = name.partition(".")
+        if part.startswith("raw_"):
+            parts[part.removeprefix("raw_")][key] = value
+    text = recorded.json("data/prompt.json")["raw_text"] if recorded.file("data/prompt.json") else ""
+    return {
+        "images": parts["image"],
+        "state": parts["state"],
+        "action": parts["action"],
+        "language": text,
+        "tag": recorded.tag,
+    }
+
+
+def _batch(recorded: Recorded) -> Iterator[Check]:
+    theirs = recorded.arrays("data/processor_sample.npz")
+    if theirs is None or "batch.state" not in theirs:
+        yield absent(PART, "batch", "no recorded batch in data/processor_sample.npz")
+        return
+    if recorded.file("dataset") is None:
+        yield absent(PART, "batch", "no dataset/ to take its samples from")
+        return
+    places = [recorded.found(s, a) for s, a in zip(theirs["batch.state"], theirs["batch.action"], strict=True)]
+    if any(place is None for place in places):
+        yield equal(PART, "samples of the batch in the dataset", places.count(None), 0)
+        return
+    samples = [
+        recorded.dataset.sample(*place, recorded.configs, recorded.tag, rng=np.random.default_rng(0))
+        for place in places
+        if place
+    ]
+    batch = recorded.processor.collate([recorded.processor.process(sample, train=False) for sample in samples])
+    for name in ("state", "action"):
+        yield close(PART, f"batch {name}", batch[name], theirs[f"batch.{name}"], NORMALISED)
+    for name in ("action_mask", "embodiment_id"):
+        yield equal(PART, f"batch {name}", batch[name].numpy(), theirs[f"batch.{name}"])
+    pixels = [image[None] if image.ndim == 3 else image for image in batch["pixel_values"]]
+    for index, image in enumerate(pixels):
+        if f"batch.pixel_values_{index}" in theirs:
+            yield close(PART, f"batch pixel values {index}", image, theirs[f"batch.pixel_values_{index}"], NORMALISED)
+    if recorded.tokenizer is None:
+        yield absent(PART, "batch tokens", "no real vocabulary: give it with --tokenizer")
+        return
+    for name in ("input_ids", "attention_mask"):
+        yield equal(PART, f"batch {name}", batch[name].numpy(), theirs[f"batch.{name}"])
+
+
+def _statistics(recorded: Recorded) -> Iterator[Check]:
+    if recorded.file(f"dataset/{layout.STATS}") is None:
+        yield absent(PART, "statistics", f"no dataset/{layout.STATS}")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "dataset"
+        shutil.copytree(recorded.folder / "dataset", copy, ignore=shutil.ignore_patterns("videos"))
+        absolute, relative = dataset_statistics(open_location(copy), recorded.configs)
+    for name, ours, file in (
+        ("stats.json", absolute, layout.STATS),
+        ("relative_stats.json", relative, layout.RELATIVE_STATS),
+    ):
+        if recorded.file(f"dataset/{file}") is None:
+            yield absent(PART, name, f"no dataset/{file}")
+            continue
+        theirs = recorded.json(f"dataset/{file}")
+        yield equal(PART, f"{name} keys", sorted(ours), sorted(theirs))
+        for key in sorted(set(ours) & set(theirs)):
+            for quantity in theirs[key]:
+                yield close(PART, f"{name} {key} {quantity}", ours[key][quantity], theirs[key][quantity], STATISTICS)
+
+
+def _merged(recorded: Recorded) -> Iterator[Check]:
+    """The statistics that the reference's run normalises with: of a single dataset here, so those of its parts by key."""
+    if recorded.file("data/statistics_merged.json") is None or recorded.file("dataset") is None:
+        yield absent(PART, "merged statistics", "no data/statistics_merged.json with dataset/")
+        return
+    own = recorded.dataset.statistics(recorded.configs)
+    theirs = recorded.json("data/statistics_merged.json")[recorded.tag]
+    for part, keys in theirs.items():
+        yield equal(PART, f"merged statistics: keys of {part}", sorted(own[part]), sorted(keys))
+        for key, entries in keys.items():
+            merged = merge_statistics([own[part][key]], [1.0])
+            worst = max(
+                (
+                    close(PART, f"merged statistics {part} {key}", merged[name], entries[name], STATISTICS)
+                    for name in entries
+                ),
+                key=lambda check: check.difference or 0.0,
+            )
+            yield worst
+
+
+def _shards(recorded: Recorded) -> Iterator[Check]:
+    if recorded.file("data/shards.json") is None:
+        yield absent(PART, "shards", "no data/shards.json")
+        return
+    theirs = recorded.json("data/shards.json")
+    lengths = theirs["effective_lengths"]
+    if recorded.file("dataset") is not None:
+        ours = [
+            recorded.dataset.effective_length(position, recorded.configs) for position in range(len(recorded.dataset))
+        ]
+        yield equal(PART, "effective lengths of episodes", ours, lengths)
+    count = len(theirs["shards"])
+    size = -(-sum(lengths) // count)  # only the number of shards matters, not the size that led to it
+    splits = max(
+        sum(episode == which for shard in theirs["shards"] for which, _ in shard) for episode in range(len(lengths))
+    )
+    rate = 1 / (splits + 0.5)  # any rate gives int(1 / rate) splits; this one whatever the rounding
+    plain = theirs["shards"]
+    seed = _seed(theirs, lambda seed: _plain(shard_episodes(lengths, size, rate, seed)) == plain)
+    shards = shard_episodes(lengths, size, rate, seed)
+    yield equal(
+        PART,
+        "shards",
+        _plain(shards),
+        plain,
+        f"{count} shards, seed {seed}",
+    )
+    yield equal(PART, "shard lengths", shard_lengths(shards), theirs["shard_lengths"])
+    entries, wanted = len(theirs["schedule"]), [tuple(entry) for entry in theirs["schedule"]]
+    seed = _seed(theirs, lambda seed: schedule([count], [1.0], entries, seed) == wanted)
+    order = schedule([count], [1.0], entries, seed)
+    yield equal(PART, "order of shards", order, wanted, f"{entries} entries, seed {seed}")
+
+
+def _plain(shards: list[Shard]) -> list[Any]:
+    """Shards as they are recorded."""
+    return [[[episode, steps.tolist()] for episode, steps in shard] for shard in shards]
+
+
+def _seed(recorded: Mapping[str, Any], fits: Callable[[int], bool]) -> int:
+    """The seed of a recording: the one that it names, else the reference's default or one of the first thousand that fits it."""
+    if "seed" in recorded:
+        return int(recorded["seed"])
+    return next((seed for seed in (SEED, *range(1000)) if fits(seed)), SEED)
+
+
+def _stream(recorded: Recorded) -> Iterator[Check]:
+    theirs = recorded.arrays("data/stream_first12.npz")
+    if theirs is None or recorded.file("dataset") is None:
+        yield absent(PART, "samples of the stream", "no data/stream_first12.npz with dataset/")
+        return
+    places, state, action = [], 0.0, 0.0
+    for their_state, their_action in zip(theirs["state"], theirs["action"], strict=True):
+        place = recorded.found(their_state, their_action)
+        places.append(place)
+        if place is not None:
+            state = max(state, float(np.abs(recorded.samples[place]["state"] - their_state).max()))
+            action = max(action, float(np.abs(recorded.samples[place]["action"] - their_action).max()))
+    yield equal(PART, "samples of the stream found by (episode, step)", places.count(None), 0, f"{len(places)} samples")
+    yield Check(PART, "samples of the stream: state", state, NORMALISED, state <= NORMALISED)
+    yield Check(PART, "samples of the stream: action", action, NORMALISED, action <= NORMALISED)
+    if recorded.file("data/shards.json") is not None:
+        recorded_shards = recorded.json("data/shards.json")
+        first = recorded_shards["shards"][recorded_shards["schedule"][0][1]]
+        listed = [(episode, step) for episode, steps in first for step in steps]
+
+        def order(seed: int) -> list[tuple[int, int]]:
+            return [listed[index] for index in np.random.default_rng(seed).permutation(len(listed))][: len(places)]
+
+        ours, theirs_order = order(_seed(recorded_shards, lambda seed: order(seed) == places)), places[: len(listed)]
+        yield equal(PART, "order of the stream in the first shard", ours, theirs_order, f"{len(listed)} samples in it")

@@ -1,0 +1,155 @@
+"""Progress of long work: a bar with rate and time left on a terminal, plain log lines where there is none.
+
+A `Progress` may also have listeners (the status file in storage, a job's log): they get the same numbers, so that a bar, a log
+and `groot-ray status` never disagree.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+Listener = Callable[["Snapshot"], None]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """State of one piece of work: `done` of `total` units, `rate` in units per second, `remaining` in seconds or None."""
+
+    name: str
+    done: float
+    total: float | None
+    unit: str
+    rate: float
+    remaining: float | None
+    fields: dict[str, Any]
+
+    def line(self) -> str:
+        """One line of text for a log."""
+        of = f"/{self.total:g}" if self.total is not None else ""
+        left = f", {format_duration(self.remaining)} left" if self.remaining is not None else ""
+        extra = "".join(f", {key} {format_value(value)}" for key, value in self.fields.items())
+        return f"{self.name}: {self.done:g}{of} {self.unit}, {self.rate:.3g} {self.unit}/s{left}{extra}"
+
+
+def format_duration(seconds: float) -> str:
+    """Render a duration as ``1h02m``, ``3m05s`` or ``4.2s``."""
+    if seconds >= 3600:
+        return f"{int(seconds // 3600)}h{int(seconds % 3600 // 60):02d}m"
+    if seconds >= 60:
+        return f"{int(seconds // 60)}m{int(seconds % 60):02d}s"
+    return f"{seconds:.1f}s"
+
+
+def format_size(size: float) -> str:
+    """Render a number of bytes as ``512 B``, ``1.5 MB`` or ``2.3 TB`` (powers of 1000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def format_value(value: Any) -> str:
+    """Render a field of a log line: floats with four significant digits, all else as text."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@dataclass
+class Progress:
+    """Counts units of work and tells the listeners; made by `progress`."""
+
+    name: str
+    total: float | None = None
+    unit: str = "steps"
+    listeners: list[Listener] = field(default_factory=list)
+    done: float = 0.0
+    skipped: float = 0.0
+    fields: dict[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    def advance(self, n: float = 1, **fields: Any) -> None:
+        """Count `n` finished units and remember `fields` (loss, lr, samples/s ...) for the next line."""
+        self.done += n
+        self.fields.update(fields)
+        self._tell()
+
+    def skip(self, n: float) -> None:
+        """Count `n` units that an earlier attempt had finished: they are done, but not part of the rate."""
+        self.done += n
+        self.skipped += n
+        self._tell()
+
+    def note(self, **fields: Any) -> None:
+        """Change the fields without counting a unit."""
+        self.fields.update(fields)
+        self._tell()
+
+    def snapshot(self) -> Snapshot:
+        """The numbers as of now."""
+        elapsed = max(time.monotonic() - self.started, 1e-9)
+        rate = (self.done - self.skipped) / elapsed
+        remaining = None
+        if self.total is not None and rate > 0:
+            remaining = max(self.total - self.done, 0.0) / rate
+        return Snapshot(self.name, self.done, self.total, self.unit, rate, remaining, dict(self.fields))
+
+    def _tell(self) -> None:
+        state = self.snapshot()
+        for listener in self.listeners:
+            listener(state)
+
+
+class LogListener:
+    """Writes a log line every `interval` seconds and at the end."""
+
+    def __init__(self, interval: float = 10.0) -> None:
+        self.interval = interval
+        self.last = time.monotonic() - interval + 2.0
+
+    def __call__(self, state: Snapshot) -> None:
+        now = time.monotonic()
+        finished = state.total is not None and state.done >= state.total
+        if finished or now - self.last >= self.interval:
+            self.last = now
+            log.info("%s", state.line())
+
+
+@contextmanager
+def progress(
+    name: str, total: float | None = None, unit: str = "steps", listeners: list[Listener] | None = None
+) -> Iterator[Progress]:
+    """Count work under `name`; shows a bar when standard error is a terminal, else log lines every ten seconds."""
+    work = Progress(name, total, unit, list(listeners or []))
+    if not sys.stderr.isatty():
+        work.listeners.append(LogListener())
+        yield work
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[extra]}"),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=total, rate="", extra="")
+
+        def show(state: Snapshot) -> None:
+            extra = "  ".join(f"{key} {format_value(value)}" for key, value in state.fields.items())
+            bar.update(task, total=state.total, completed=state.done, rate=f"{state.rate:.3g} {unit}/s", extra=extra)
+
+        work.listeners.append(show)
+        yield work

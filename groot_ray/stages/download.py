@@ -1,0 +1,165 @@
+"""download: pin the source, and copy it into storage where the later stages could not reach it otherwise."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from groot_ray.errors import DataError
+from groot_ray.progress import Progress, format_size, progress
+from groot_ray.stages import hub
+from groot_ray.stages.base import Context, Made, Stage
+from groot_ray.stages.pin import Fingerprinted, fingerprint, read_listing
+from groot_ray.stages.sources import Source, source_of
+from groot_ray.stages.work import Place, Work
+from groot_ray.storage import Entry, Location
+from groot_ray.storage.manifest import FileRecord, Manifest, record_files
+from groot_ray.storage.tree import for_each
+
+DATASET = "dataset"
+
+
+class Download(Stage):
+    """The source as it was pinned: a hub's repository copied into storage, a folder or S3 left where it is.
+
+    A local folder is copied, too, when the storage is remote, because a cluster could not read it.
+    """
+
+    name = "download"
+
+    def key(self, work: Work) -> str:
+        return work.source.key
+
+    def inputs(self, work: Work) -> dict[str, Any]:
+        return {"source": work.source.content}
+
+    def options(self, work: Work) -> dict[str, Any]:
+        return {"source.episodes": work.source.episodes}
+
+    def run(self, context: Context) -> Made:
+        work = context.work
+        copied = is_copied(work)
+        files: list[FileRecord] = []
+        if copied:
+            files = _copy(context, context.output / DATASET, f"{DATASET}/")
+        summary = {
+            "copied": copied,
+            "version": work.source.version,
+            "fps": work.source.fps,
+            "episodes": {part: len(numbers) for part, numbers in work.source.parts.items()},
+            "unused_episodes": len(work.source.unused),
+        }
+        done = "copied into storage" if copied else "pinned by the fingerprints of its files"
+        what = f"{work.source.files} files, {format_size(work.source.size)}"
+        provenance = {"source": work.source.uri, "revision": work.source.revision}
+        return Made(summary, files, f"{work.source.uri} ({what}) {done}", provenance)
+
+    def run_plain(self, context: Context) -> Made:
+        work = context.work
+        if context.force and context.output.is_local:
+            for name in ("meta", "data", "videos"):
+                shutil.rmtree(context.output.path / name, ignore_errors=True)
+        source = source_of(work.experiment)
+        if source.repository is not None:
+            repository = hub.resolve(source.repository, "dataset", source.revision)
+            files = [file for file in hub.list_files(repository) if source.wants(file.path)]
+            _fetch(context, repository, files, context.output)
+            return Made({}, [], f"{repository.uri} ({len(files)} files) copied")
+        assert source.location is not None
+        entries = [entry for entry in source.location.list() if source.wants(entry.relative)]
+        _bring(context, entries, context.output)
+        return Made({}, [], f"{source.uri} ({len(entries)} files) copied")
+
+    def describe(self, place: Place, manifest: Manifest) -> str:
+        return f"{place.folder.uri}/{DATASET}" if manifest.made.get("copied") else place.folder.uri
+
+
+def is_copied(work: Work) -> bool:
+    """Whether the source's files are copied into storage."""
+    source = source_of(work.experiment)
+    return source.location is None or (source.location.is_local and not work.root.is_local)
+
+
+def dataset_location(work: Work) -> Location:
+    """Where the pinned source is read from, once the download stage is done; it need not be on this machine if it was copied."""
+    place = work.place(Download.name)
+    manifest = place.manifest()
+    if manifest is not None and manifest.made.get("copied"):
+        return place.folder / DATASET
+    source = source_of(work.experiment)
+    return place.folder / DATASET if source.location is None else source.location
+
+
+def check_unchanged(work: Work, location: Location) -> None:
+    """Compare a source that was only pinned with its pin, by size and change token, and by hash where those differ.
+
+    Raises:
+        DataError: a file was changed or removed since.
+    """
+    pin = work.source
+    known = read_listing(work.root, pin.listing)
+    present = {entry.relative: entry for entry in location.list()}
+    missing = next((file.path for file in known if file.path not in present), None)
+    if missing is not None:
+        raise DataError(f"{location.uri}: {missing} was removed since the source was pinned; {_AGAIN}")
+    now = {
+        file.path: file
+        for file in fingerprint([present[file.path] for file in known], known, "changed files of the source")
+    }
+    changed = next((file.path for file in known if now[file.path].sha256 != file.sha256), None)
+    if changed is not None:
+        raise DataError(f"{location.uri}: {changed} was changed since the source was pinned; {_AGAIN}")
+
+
+_AGAIN = "run `groot-ray run` or `groot-ray download` to pin the source as it is now"
+
+
+def _copy(context: Context, target: Location, prefix: str) -> list[FileRecord]:
+    """Copy the pinned source to `target`; returns what is there, with paths that begin with `prefix`."""
+    work = context.work
+    source = source_of(work.experiment)
+    if source.repository is not None:
+        assert work.source.revision is not None
+        repository = hub.Repository(source.repository, "dataset", work.source.revision)
+        files = [file for file in hub.list_files(repository) if source.wants(file.path)]
+        _fetch(context, repository, files, target)
+        small = record_files(target, [file.path for file in files if file.sha256 is None])
+        large = [FileRecord(file.path, file.size, file.sha256) for file in files if file.sha256 is not None]
+        return [FileRecord(prefix + file.path, file.size, file.sha256) for file in (*small, *large)]
+    pinned = {file.path: file for file in read_listing(work.root, work.source.listing)}
+    _bring(context, _pinned_entries(source, pinned), target)
+    return [FileRecord(prefix + file.path, file.size, file.sha256) for file in pinned.values()]
+
+
+def _pinned_entries(source: Source, pinned: dict[str, Fingerprinted]) -> list[Entry]:
+    """The files of the source that the pin names, which have to be as it says."""
+    assert source.location is not None
+    present = {entry.relative: entry for entry in source.location.list()}
+    for path, file in pinned.items():
+        if path not in present or present[path].version != file.version:
+            raise DataError(f"{source.uri}: {path} was changed or removed since the source was pinned; {_AGAIN}")
+    return [present[path] for path in pinned]
+
+
+def _fetch(context: Context, repository: hub.Repository, files: list[hub.HubFile], target: Location) -> None:
+    with progress("download", len(files), "files", list(context.listeners)) as bar:
+        context.check()
+        hub.fetch(repository, files, target, lambda file: _count(bar, file.size))
+
+
+def _bring(context: Context, entries: list[Entry], target: Location) -> None:
+    """Copy files; those that are there at the same size were brought, whole, by an attempt before."""
+    present = {entry.relative: entry.size for entry in target.list()}
+    with progress("download", len(entries), "files", list(context.listeners)) as bar:
+        context.check()
+
+        def bring(entry: Entry) -> None:
+            if present.get(entry.relative) != entry.size:
+                (target / entry.relative).copy_from(entry.location)
+            _count(bar, entry.size)
+
+        for_each(bring, entries)
+
+
+def _count(bar: Progress, size: int) -> None:
+    bar.advance(1, megabytes=float(bar.fields.get("megabytes", 0.0)) + size / 1e6)

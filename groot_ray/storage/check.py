@@ -1,0 +1,108 @@
+"""Does the storage do what we need? Found out by doing it, with a small object that is removed again, before any work starts."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from groot_ray.errors import ConfigurationError, GrootRayError
+from groot_ray.storage.location import Location
+from groot_ray.storage.s3 import S3Store
+from groot_ray.storage.store import Store
+
+CHECK_FOLDER = ".groot-ray-check"
+
+
+@dataclass(frozen=True)
+class Right:
+    """One thing that the storage was asked to do, and what went wrong (None: nothing)."""
+
+    name: str
+    problem: GrootRayError | None
+
+
+def check_storage(location: Location) -> None:
+    """Write, read, list, create once and remove a probe below `location`; returns quickly when the service does not answer.
+
+    Raises:
+        ConfigurationError: credentials that are missing or wrong, a missing bucket, a missing right, a full disk, or a service that
+            does not keep create-only writes.
+        ServiceUnavailableError: nobody answers at the endpoint.
+    """
+    for right in probe_storage(location):
+        if right.problem is not None:
+            raise right.problem
+
+
+def probe_storage(location: Location) -> Iterator[Right]:
+    """Do the things that stages will do, one after the other, up to the first that fails (the others depend on it)."""
+    store: Store = location.store
+    if location.bucket is not None:
+        store = S3Store(location.bucket, location.endpoint, location.region, patient=False)
+    folder = location / CHECK_FOLDER / uuid.uuid4().hex
+    probe, parts = (folder / "probe").key, (folder / "parts").key
+    data = b"written by groot-ray to see whether it may; can be removed"
+    here = location.uri
+
+    def put() -> None:
+        store.write(probe, b"")
+        store.write(probe, data)
+
+    def get() -> None:
+        if store.read(probe) != data:
+            raise ConfigurationError(f"{here}: the storage returns other bytes than were written; it cannot be used")
+
+    def list_() -> None:
+        if [found.relative for found in store.list(folder.key, True)] != ["probe"]:
+            raise ConfigurationError(f"{here}: the storage does not list what was just written; it cannot be used")
+
+    def create_only() -> None:
+        if store.create(probe, b"a second writer") or store.read(probe) != data:
+            raise ConfigurationError(
+                f"{here}: the service ignores create-only writes (If-None-Match), so two runs could mix their results; "
+                "use one that keeps them, such as AWS S3 or MinIO"
+            )
+
+    def multipart() -> None:
+        if isinstance(store, S3Store):
+            store.put_in_parts(parts, data)
+            if store.read(parts) != data:
+                raise ConfigurationError(
+                    f"{here}: multipart uploads come out with other bytes; the storage cannot be used"
+                )
+
+    def delete() -> None:
+        store.delete(probe)
+        store.delete(parts)
+        if store.stat(probe) is not None:
+            raise ConfigurationError(f"{here}: what was removed is still there; the storage cannot be used")
+        if location.is_local:
+            folder.path.rmdir()
+            with suppress(OSError):  # another check is under way
+                folder.path.parent.rmdir()
+
+    steps: list[tuple[str, Callable[[], None]]] = [
+        ("put", put),
+        ("get", get),
+        ("list", list_),
+        ("create-only put", create_only),
+        ("multipart upload", multipart),
+    ]
+    for name, step in steps:
+        problem = _problem_of(step)
+        if problem is not None:
+            _problem_of(delete)
+            yield Right(name, problem)
+            return
+        yield Right(name, None)
+    yield Right("delete", _problem_of(delete))
+
+
+def _problem_of(step: Callable[[], None]) -> GrootRayError | None:
+    try:
+        step()
+    except GrootRayError as error:
+        return error
+    return None

@@ -1,0 +1,162 @@
+"""Logs in storage: what a driver logs and what appears in files beside it, every ten seconds and at the end.
+
+S3 cannot append, so a log is a row of pieces, `logs/attempt-N/NAME.000000.log` and so on: the last one is written again until it is
+large enough, and then left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from groot_ray.errors import GrootRayError
+from groot_ray.storage.location import Location
+
+LOGS = "logs"
+PIECE = 256 * 1024
+FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class LogPieces:
+    """One log in storage: text that is added, kept in pieces of about `PIECE` bytes."""
+
+    def __init__(self, folder: Location, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._number = sum(1 for entry in folder.list(recursive=False) if piece_name(entry.relative) == name)
+        self._piece = b""
+
+    def add(self, data: bytes) -> None:
+        """Add bytes; when this raises (the storage is away), nothing was added and they have to be given again."""
+        piece = self._piece + data
+        (self._folder / f"{self._name}.{self._number:06d}.log").write_bytes(piece)
+        self._piece = piece
+        if len(piece) >= PIECE:
+            self._number += 1
+            self._piece = b""
+
+
+class LogShipper(logging.Handler):
+    """A logging handler that brings the lines of this process, and the files it was told to follow, to storage.
+
+    `folder` is `<stage>/logs/attempt-N`. A context manager: entering attaches it to the logger `groot_ray`, leaving sends the rest.
+    """
+
+    def __init__(self, folder: Location, name: str = "driver", interval: float = 10.0) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter(FORMAT))
+        self._folder = folder
+        self._name = name
+        self._interval = interval
+        self._waiting: list[bytes] = []
+        self._pieces: dict[str, LogPieces] = {}
+        self._watched: list[tuple[Path, str, str]] = []
+        self._read: dict[Path, int] = {}
+        self._sending = threading.Lock()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._waiting.append((self.format(record) + "\n").encode("utf-8", "replace"))
+        except Exception:
+            self.handleError(record)
+
+    def follow(self, folder: Path, pattern: str = "*", prefix: str = "") -> None:
+        """Also bring what is and will be written to files of `folder` that match `pattern`, each as the log `prefix` + its name.
+
+        For Ray's worker logs: `follow(Path("/tmp/ray/session_latest/logs"), "worker-*", "node-1-")`.
+        """
+        self._watched.append((Path(folder), pattern, prefix))
+
+    def __enter__(self) -> LogShipper:
+        logging.getLogger("groot_ray").addHandler(self)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("groot_ray").removeHandler(self)
+        self._closing.set()
+        self._thread.join(timeout=60)
+        self.send()
+
+    def send(self) -> None:
+        """Bring what has gathered since the last time; what does not get through is kept for the next."""
+        with self._sending:
+            waiting = self._take()
+            if waiting and not self._add(self._name, b"".join(waiting)):
+                self._take(back=waiting)
+            for folder, pattern, prefix in self._watched:
+                for path in sorted(folder.glob(pattern)):
+                    self._send_file(path, f"{prefix}{path.stem}")
+
+    def _take(self, back: list[bytes] | None = None) -> list[bytes]:
+        """Take the lines that wait, or put those `back` in front; under the lock that `emit` is called with."""
+        self.acquire()
+        try:
+            if back is not None:
+                self._waiting[:0] = back
+                return []
+            waiting, self._waiting = self._waiting, []
+            return waiting
+        finally:
+            self.release()
+
+    def _send_file(self, path: Path, name: str) -> None:
+        """Bring what was added to a file since the last time, a piece at a time."""
+        try:
+            with path.open("rb") as stream:
+                stream.seek(self._read.get(path, 0))
+                while (data := stream.read(PIECE)) and self._add(name, data):
+                    self._read[path] = stream.tell()
+        except OSError:
+            return
+
+    def _add(self, name: str, data: bytes) -> bool:
+        try:
+            if name not in self._pieces:
+                self._pieces[name] = LogPieces(self._folder, name)
+            self._pieces[name].add(data)
+        except GrootRayError:  # logging this would only add to what does not get through
+            return False
+        return True
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._interval):
+            self.send()
+
+
+def piece_name(file: str) -> str | None:
+    """The log that a piece belongs to, or None for another file."""
+    name, _, number = file.removesuffix(".log").rpartition(".")
+    return name if file.endswith(".log") and number.isdigit() else None
+
+
+def log_names(stage: Location) -> list[tuple[str, str]]:
+    """The logs of a stage as (attempt, name), in the order of the attempts."""
+    found: dict[tuple[str, str], None] = {}
+    for entry in (stage / LOGS).list():
+        attempt, _, file = entry.relative.partition("/")
+        name = piece_name(file)
+        if name is not None:
+            found[attempt, name] = None
+    return sorted(found, key=lambda pair: (_number(pair[0]), pair[1]))
+
+
+def read_log(stage: Location, attempt: str, name: str) -> Iterator[bytes]:
+    """The pieces of a log, in order."""
+    for entry in (stage / LOGS / attempt).list(recursive=False):
+        if piece_name(entry.relative) == name:
+            yield entry.location.read_bytes()
+
+
+def log_folder(stage: Location, attempt: int) -> Location:
+    """Where the logs of an attempt are."""
+    return stage / LOGS / f"attempt-{attempt}"
+
+
+def _number(attempt: str) -> int:
+    digits = attempt.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else 0

@@ -1,0 +1,150 @@
+"""`manifest.json`: committed last, created exactly once, and the proof that a stage is done; with the list of files that it vouches for.
+
+Only what follows from inputs and options stands in a manifest, so that two honest attempts make the same one; hosts, times and
+durations stand beside it in `provenance.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from groot_ray.errors import DataError, TemporaryFailureError
+from groot_ray.storage.location import Location
+from groot_ray.storage.store import NotFoundError
+from groot_ray.storage.tree import THREADS
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+FILES = "files.parquet"
+BLOCK = 4 << 20
+
+
+class Manifest(BaseModel):
+    """What a stage made, from what, and by which version.
+
+    `key` names the stage's inputs and options, `generation` counts how often it was made anew; `inputs` holds the keys of what it was
+    made from, `options` what entered the key. `files` and `size` (bytes) sum up `files.parquet`, whose sha256 is `files_hash`.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: int = FORMAT
+    stage: str
+    key: str
+    generation: int = 1
+    version: str
+    made: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    files: int = 0
+    size: int = 0
+    files_hash: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """Name of the stage's folder: the key, and from the second generation on its number (`<key>.2`)."""
+        return generation_name(self.key, self.generation)
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file that a manifest vouches for: path below the stage's folder, bytes, sha256 in hexadecimal."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+def generation_name(key: str, generation: int) -> str:
+    """`key` for the first generation, `key.N` for later ones."""
+    return key if generation == 1 else f"{key}.{generation}"
+
+
+def read_manifest(folder: Location, name: str = MANIFEST) -> Manifest | None:
+    """The manifest of a folder, or None where there is none yet.
+
+    Raises:
+        DataError: it is broken, or was written by a newer version of this program.
+    """
+    try:
+        data = (folder / name).read_json()
+    except NotFoundError:
+        return None
+    try:
+        manifest = Manifest.model_validate(data)
+    except ValidationError:
+        raise DataError(f"{folder.uri}/{name} is no manifest; move it away to make the stage anew") from None
+    if manifest.format > FORMAT:
+        raise DataError(
+            f"{folder.uri}/{name} was written by groot-ray {manifest.version}; install that version or a newer one"
+        )
+    return manifest
+
+
+def commit_manifest(folder: Location, manifest: Manifest, name: str = MANIFEST) -> None:
+    """Create the manifest; the same one, made by an attempt that was thought lost, is as good.
+
+    Raises:
+        TemporaryFailureError: another attempt has committed a different one; its result stands.
+    """
+    if (folder / name).create_json(manifest.model_dump(mode="json")):
+        return
+    standing = read_manifest(folder, name)
+    if standing is None or standing.model_dump() != manifest.model_dump():
+        raise TemporaryFailureError(
+            f"another attempt has committed {folder.uri}/{name} meanwhile; its result stands, run again to use it"
+        )
+
+
+def files_name(manifest: str = MANIFEST) -> str:
+    """Name of the list of files beside a manifest: `files.parquet`, or `NAME.files.parquet` for `NAME.json`."""
+    return FILES if manifest == MANIFEST else f"{manifest.removesuffix('.json')}.{FILES}"
+
+
+def write_files(folder: Location, files: Iterable[FileRecord], manifest: str = MANIFEST) -> str:
+    """Write the list of files (path, size, sha256; in the order of the paths) of a manifest and return its sha256."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    schema = pa.schema([("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
+    rows = sorted((asdict(file) for file in files), key=lambda row: row["path"])
+    buffer = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(rows, schema), buffer)
+    (folder / files_name(manifest)).write_bytes(buffer.getvalue())
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def read_files(folder: Location, manifest: str = MANIFEST) -> list[FileRecord]:
+    """The files that a manifest of a folder vouches for; raises `NotFoundError` where none are listed."""
+    import pyarrow.parquet as parquet
+
+    table = parquet.read_table(io.BytesIO((folder / files_name(manifest)).read_bytes()))
+    return [FileRecord(**row) for row in table.to_pylist()]
+
+
+def record_files(folder: Location, paths: Iterable[str]) -> list[FileRecord]:
+    """Read the named files below `folder` once and take down their size and sha256."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def record(path: str) -> FileRecord:
+        size, digest = hash_file(folder / path)
+        return FileRecord(path, size, digest)
+
+    with ThreadPoolExecutor(THREADS, "hash") as threads:
+        return list(threads.map(record, sorted(paths)))
+
+
+def hash_file(location: Location) -> tuple[int, str]:
+    """Size in bytes and sha256 of a file, read as a stream."""
+    digest, size = hashlib.sha256(), 0
+    with location.open() as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+            size += len(block)
+    return size, digest.hexdigest()

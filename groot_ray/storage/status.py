@@ -1,0 +1,95 @@
+"""`status.json`: how far a stage is, in storage every few seconds, so that whoever follows it needs nothing but storage."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+from groot_ray.errors import GrootRayError
+from groot_ray.progress import Snapshot
+from groot_ray.storage.location import Location
+from groot_ray.storage.store import NotFoundError
+
+log = logging.getLogger(__name__)
+
+STATUS = "status.json"
+
+
+class StatusWriter:
+    """A progress listener that keeps `status.json` of a stage up to date, from a thread of its own.
+
+    A context manager; the writes never hold up the work, and one that fails is made good by the next.
+    """
+
+    def __init__(self, folder: Location, about: dict[str, Any], interval: float = 3.0) -> None:
+        self._target = folder / STATUS
+        self._about = about
+        self._interval = interval
+        self._latest: dict[str, Any] = {"state": "running"}
+        self._written: dict[str, Any] | None = None
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
+
+    def __call__(self, state: Snapshot) -> None:
+        """Take note of a progress; called from the working thread, returns at once."""
+        self._latest = {"state": "running", **as_json(state)}
+
+    def __enter__(self) -> StatusWriter:
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join(timeout=30)
+
+    def finish(self, state: str, sentence: str = "") -> None:
+        """Write the last word: `done`, `failed` or `stopped`, with the sentence that says why."""
+        self._closing.set()
+        self._thread.join(timeout=30)
+        self._latest = {**self._latest, "state": state, "sentence": sentence}
+        self._write()
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._interval):
+            self._write()
+
+    def _write(self) -> None:
+        latest = self._latest
+        if latest is self._written:
+            return
+        try:
+            self._target.write_json({**self._about, **latest, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+            self._written = latest
+        except GrootRayError as error:
+            log.warning("the status could not be written: %s", error)
+
+
+def as_json(state: Snapshot) -> dict[str, Any]:
+    """A snapshot of progress as plain JSON; numbers that JSON does not know (NaN) become text."""
+    fields = {name: value if _is_plain(value) else str(value) for name, value in state.fields.items()}
+    return {
+        "work": state.name,
+        "done": state.done,
+        "total": state.total,
+        "unit": state.unit,
+        "rate": round(state.rate, 6),
+        "remaining": None if state.remaining is None else round(state.remaining, 1),
+        "fields": fields,
+    }
+
+
+def read_status(folder: Location) -> dict[str, Any] | None:
+    """The last status of a stage, or None where there is none."""
+    try:
+        return (folder / STATUS).read_json()
+    except NotFoundError:
+        return None
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, float):
+        return value == value and abs(value) != float("inf")
+    return value is None or isinstance(value, int | str | bool)

@@ -1,0 +1,71 @@
+"""What a place that keeps files has to be able to do; `local.LocalStore` and `s3.S3Store` are the two there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from groot_ray.errors import DataError
+
+
+class NotFoundError(DataError, FileNotFoundError):
+    """There is no such file or object."""
+
+
+@dataclass(frozen=True)
+class Stat:
+    """Size in bytes, time of the last write (Unix seconds, on the storage's clock) and a change token.
+
+    `version` (an ETag, or time and size) tells that a file has changed; it is no fingerprint of its bytes.
+    """
+
+    size: int
+    modified: float
+    version: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One line of a listing: the path below the listed folder, and what `Stat` says of it."""
+
+    relative: str
+    size: int
+    modified: float
+    version: str
+
+
+class Store(Protocol):
+    """Operations on whole files, named by keys with `/` between their parts.
+
+    Every write is whole or not at all. `create` and `upload(create_only=True)` return False, and change nothing, where somebody
+    else's file is there already. Reading what is not there raises `NotFoundError`. `clock` is the time on the clock that stamps the
+    files beside `key`: the storage's, so that ages are right where machines' clocks differ.
+    """
+
+    def stat(self, key: str) -> Stat | None: ...
+
+    def clock(self, key: str) -> float: ...
+
+    def read(self, key: str) -> bytes: ...
+
+    def open(self, key: str) -> BinaryIO: ...
+
+    def list(self, key: str, recursive: bool) -> Iterator[Listed]: ...
+
+    def folders(self, key: str) -> Iterator[str]: ...
+
+    def write(self, key: str, data: bytes) -> None: ...
+
+    def create(self, key: str, data: bytes) -> bool: ...
+
+    def upload(self, key: str, path: Path, create_only: bool) -> bool: ...
+
+    def download(self, key: str, path: Path) -> None: ...
+
+    def copy(self, source: str, target: str) -> None: ...
+
+    def delete(self, key: str) -> None: ...
+
+    def delete_tree(self, key: str) -> None: ...

@@ -1,0 +1,89 @@
+"""Following the workers of a run from outside: progress, log lines, and the error to raise."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from groot_ray.errors import GrootRayError, TemporaryFailureError
+from groot_ray.progress import Progress
+
+log = logging.getLogger(__name__)
+
+SHORTAGE_SECONDS = 30.0
+
+
+class Follower:
+    """Turns the workers' events into progress, log lines and the error to raise; lives over several starts of the workers.
+
+    `resources` gives how much of a kind (CPU, GPU) Ray has, and how much of it is free.
+    """
+
+    def __init__(self, progress: Progress, max_steps: int, resources: Callable[[str], tuple[float, float]]) -> None:
+        self.error: GrootRayError | None = None
+        self._progress = progress
+        self._max_steps = max_steps
+        self._shown: int | None = None
+        self._begun = time.monotonic()
+        self._started = False
+        self._resources = resources
+        self._workers, self._use_gpu = 1, False
+
+    def begin(self, workers: int, use_gpu: bool) -> None:
+        """The workers are being started."""
+        self.error = None
+        self._begun, self._started = time.monotonic(), False
+        self._workers, self._use_gpu = workers, use_gpu
+
+    def take(self, events: Sequence[dict[str, Any]]) -> None:
+        """Take the events of the last moments."""
+        for event in events:
+            self._started = True
+            getattr(self, f"_on_{event['kind']}")(event)
+        if not self._started and time.monotonic() - self._begun > SHORTAGE_SECONDS:
+            self._started = True
+            self._tell_shortage()
+
+    def _on_log(self, event: dict[str, Any]) -> None:
+        logging.getLogger(event["logger"]).log(event["level"], "%s", event["text"])
+
+    def _on_begin(self, event: dict[str, Any]) -> None:
+        if self._shown is None:
+            self._shown = event["step"]
+            self._progress.skip(event["step"])
+
+    def _on_line(self, event: dict[str, Any]) -> None:
+        log.info(
+            "step %d/%d: loss %.5f, learning rate %.3g, %.1f samples/s, %.0f %% of the time waiting for data, gradient norm %.3g",
+            event["step"], self._max_steps, event["loss"], event["learning_rate"], event["samples_per_second"],
+            100 * event["data_wait"], event["grad_norm"],
+        )  # fmt: skip
+        advance = max(event["step"] - (self._shown or 0), 0)
+        self._shown = max(event["step"], self._shown or 0)
+        self._progress.advance(
+            advance,
+            **{
+                "loss": event["loss"],
+                "lr": event["learning_rate"],
+                "samples/s": event["samples_per_second"],
+                "waiting for data": f"{100 * event['data_wait']:.0f}%",
+            },
+        )
+
+    def _on_saved(self, event: dict[str, Any]) -> None:
+        self._progress.note(saved=event["step"])
+
+    def _on_error(self, event: dict[str, Any]) -> None:
+        # A worker that fails takes others with it; what a person has asked for, or got wrong, goes before what follows from it.
+        if self.error is None or isinstance(self.error, TemporaryFailureError):
+            self.error = event["error"]
+
+    def _tell_shortage(self) -> None:
+        kind = "GPU" if self._use_gpu else "CPU"
+        has, free = self._resources(kind)
+        log.warning(
+            "no training worker has started yet: %d %ss are needed, Ray has %g and %g are free; waiting",
+            self._workers, kind, has, free,
+        )  # fmt: skip

@@ -1,0 +1,50 @@
+"""What a finished run has to tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from groot_ray.storage import Location
+from groot_ray.storage.manifest import FileRecord
+from groot_ray.train.run_folder import RunFolder, Saved
+
+
+@dataclass(frozen=True)
+class FinetuneSummary:
+    """What a run has left: its last step and checkpoint, all checkpoints, the hash of its weights, and the log's first and last lines."""
+
+    output: Location
+    step: int
+    checkpoint: Location
+    checkpoints: list[int]
+    weights: str
+    files: list[FileRecord] = field(repr=False)
+    history: list[dict[str, Any]] = field(repr=False)
+    already_done: bool = False
+
+    @property
+    def first_loss(self) -> float:
+        """Mean loss of the first logged steps."""
+        return float(self.history[0]["loss"])
+
+    @property
+    def last_loss(self) -> float:
+        """Mean loss of the last logged steps."""
+        return float(self.history[-1]["loss"])
+
+
+def summarise(run: RunFolder, last: Saved, already_done: bool = False) -> FinetuneSummary:
+    """The summary of a run that ended with the checkpoint `last`."""
+    made = last.manifest.made
+    state = (last.folder / "trainer_state.json").read_json()
+    return FinetuneSummary(
+        run.output,
+        last.step,
+        last.folder,
+        [saved.step for saved in run.checkpoints()],
+        made["weights"],
+        [replace(FileRecord(**file), path=f"{last.folder.name}/{file['path']}") for file in made["files"]],
+        state["log_history"],
+        already_done,
+    )

@@ -1,0 +1,44 @@
+"""What a video file holds, exactly counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from groot_ray.video.container import open_video
+from groot_ray.video.packets import index_stream
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """`frames` counts what is really there, not what the header says; `fps` in hertz; `gop` is the longest distance of key frames."""
+
+    codec: str
+    pixel_format: str
+    width: int
+    height: int
+    frames: int
+    fps: float
+    gop: int
+    closed: bool
+
+
+def probe(path: Path | str) -> VideoInfo:
+    """Describe the first video stream of a file without decoding it.
+
+    Raises `DataError` for a missing, truncated or unreadable file.
+    """
+    container, stream = open_video(path)
+    with container:
+        context = stream.codec_context
+        index = index_stream(container, stream, path)
+        return VideoInfo(
+            codec=context.codec.canonical_name,
+            pixel_format=str(context.pix_fmt),
+            width=context.width,
+            height=context.height,
+            frames=index.frames,
+            fps=float(stream.average_rate or 0),
+            gop=index.gop_length,
+            closed=index.closed,
+        )

@@ -1,0 +1,131 @@
+"""Build the images with docker or podman, save them as archives, and put them on a cluster's nodes.
+
+usage: python k8s/images.py build [data|train ...]    build and tag localhost/groot-ray:VERSION-TARGET
+       python k8s/images.py save FOLDER               docker archives of both
+       python k8s/images.py load                      save, then run $IMAGE_LOAD on the archives
+
+Environment: CONTAINER_TOOL (docker or podman; the first that is found), BASE_IMAGE, PIP_INDEX_URL, TORCH_INDEX_URL, TORCH (such as
+torch==2.11.0), IMAGE_REPOSITORY (localhost/groot-ray), IMAGE_LOAD ("kind load image-archive --name groot-ray", "minikube image load").
+Where TORCH is not given and this machine has no GPU, a CPU build of torch from PIP_FIND_LINKS is taken, if there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGETS = ("data", "train")
+REPOSITORY = os.environ.get("IMAGE_REPOSITORY", "localhost/groot-ray")
+
+
+def version() -> str:
+    """The package's version, without importing it."""
+    found = re.search(r'__version__ = "([^"]+)"', (ROOT / "groot_ray" / "__init__.py").read_text())
+    assert found is not None
+    return found[1]
+
+
+def tag(target: str) -> str:
+    """Name of an image."""
+    return f"{REPOSITORY}:{version()}-{target}"
+
+
+def container_tool() -> list[str]:
+    """docker or podman, as CONTAINER_TOOL says or as found."""
+    given = os.environ.get("CONTAINER_TOOL")
+    if given:
+        return shlex.split(given)
+    for name in ("docker", "podman"):
+        if shutil.which(name) and subprocess.run([name, "info"], capture_output=True).returncode == 0:
+            return [name]
+    sys.exit("images: neither docker nor podman works here; set CONTAINER_TOOL")
+
+
+def torch_requirement() -> str | None:
+    """Which torch the train image gets; None leaves it to the package index (the CUDA build)."""
+    if os.environ.get("TORCH"):
+        return os.environ["TORCH"]
+    if os.environ.get("TORCH_INDEX_URL") or shutil.which("nvidia-smi"):
+        return None
+    for folder in os.environ.get("PIP_FIND_LINKS", "").split():
+        wheels = sorted(Path(folder).glob("torch-*+cpu-*.whl")) if Path(folder).is_dir() else []
+        if wheels:
+            return f"torch=={wheels[-1].name.split('-')[1]}"
+    return None
+
+
+def build(targets: list[str]) -> None:
+    """Build and tag `targets`."""
+    arguments = {"VERSION": version(), "REVISION": _revision()}
+    for name in ("BASE_IMAGE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "TORCH_INDEX_URL", "WHEELS"):
+        if os.environ.get(name):
+            arguments[name] = os.environ[name]
+    torch = torch_requirement()
+    if torch:
+        arguments["TORCH"] = torch
+    for target in targets:
+        words = [*container_tool(), "build", "--target", target, "-t", tag(target)]
+        for name, value in arguments.items():
+            words += ["--build-arg", f"{name}={value}"]
+        print(f"building {tag(target)}", flush=True)
+        subprocess.run([*words, "."], cwd=ROOT, check=True, env={**os.environ, "DOCKER_BUILDKIT": "1"})
+
+
+def _revision() -> str:
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def save(folder: Path) -> list[Path]:
+    """Write docker archives of the images; one that is there and younger than its image is kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    archives = []
+    for target in TARGETS:
+        archive = folder / f"groot-ray-{target}.tar"
+        archive.unlink(missing_ok=True)
+        subprocess.run(
+            [*container_tool(), "save", "-o", str(archive), tag(target)], check=True, stdout=subprocess.DEVNULL
+        )
+        archives.append(archive)
+    return archives
+
+
+def load() -> None:
+    """Put both images on the nodes of the current cluster."""
+    command = os.environ.get("IMAGE_LOAD")
+    if not command:
+        sys.exit(
+            'images: set IMAGE_LOAD to the command that puts an archive on the nodes, such as "kind load image-archive --name groot-ray"'
+        )
+    with tempfile.TemporaryDirectory(prefix="groot-ray-images-", dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
+        for archive in save(Path(folder)):
+            print(f"loading {archive.name}", flush=True)
+            subprocess.run([*shlex.split(command), str(archive)], check=True)
+            archive.unlink()
+
+
+def main(words: list[str]) -> None:
+    """Run one command."""
+    command = words[0] if words else ""
+    if command == "build":
+        build(words[1:] or list(TARGETS))
+    elif command == "save" and len(words) == 2:
+        save(Path(words[1]))
+    elif command == "load":
+        load()
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"images: {' '.join(map(str, error.cmd[:4]))} ... ended with code {error.returncode}")

@@ -1,0 +1,66 @@
+"""The console script as a process: quick help, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from groot_ray.cli.main import COMMANDS
+
+HEAVY = ("torch", "ray", "transformers", "av", "cv2", "pandas", "pyarrow", "numpy", "boto3", "kubernetes", "matplotlib")
+
+
+def groot_ray(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "groot_ray.cli.main", *words], capture_output=True, text=True, check=False, cwd=cwd
+    )
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom groot_ray.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"print('heavy:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "heavy: []" in done.stdout
+    for command in COMMANDS:
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_each_command_has_help(command: str) -> None:
+    done = groot_ray(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+def test_an_unknown_command_is_answered_with_the_nearest() -> None:
+    done = groot_ray("finetun")
+    assert done.returncode == 2
+    assert (
+        done.stderr.strip()
+        == "groot-ray: there is no command 'finetun' (did you mean 'finetune'?); see groot-ray --help"
+    )
+
+
+def test_a_mistake_in_the_file_is_one_line_and_exit_code_64(tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text(
+        "experiment:\n  name: x\n  source: {uri: .}\n  embodiment: aloha\n  training: {learning_rat: 1}\n"
+    )
+    done = groot_ray("run", "e.yaml", cwd=tmp_path)
+    assert done.returncode == 64
+    assert (
+        done.stderr.strip()
+        == "groot-ray: e.yaml: unknown key 'experiment.training.learning_rat' (did you mean 'learning_rate'?)"
+    )
+    assert list(tmp_path.iterdir()) == [tmp_path / "e.yaml"]
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    done = groot_ray("run", "none.yaml", cwd=tmp_path)
+    assert done.returncode == 64
+    assert "experiment file 'none.yaml' does not exist" in done.stderr

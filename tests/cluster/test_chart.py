@@ -1,0 +1,537 @@
+"""The chart, rendered by Helm 3 and Helm 4: every example, hostile values, Kubernetes' schemas and what schemas miss."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from rendering import CHART, REPOSITORY, Helm, minimal, of_kind, pod_templates, ray_pods, settings
+
+from groot_ray.errors import ConfigurationError
+from groot_ray.experiment.document import build_document
+
+CLUSTERED = [*sorted((REPOSITORY / "examples").glob("*kubernetes*.yaml")), REPOSITORY / "k8s" / "demo.yaml"]
+FULL = minimal(
+    image={"pull_secrets": ["registry"]},
+    ray={
+        "save_seconds": 90,
+        "gpu": {
+            "cpus": 16,
+            "gpus": 4,
+            "memory": "200Gi",
+            "shared_memory": "32Gi",
+            "object_store_memory": 8 * 2**30,
+            "node_selector": {"cloud.google.com/gke-spot": "true"},
+            "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}, {"key": "spot", "operator": "Exists"}],
+            "topology_spread": [
+                {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"}
+            ],
+            "priority_class": "training",
+            "runtime_class": "nvidia",
+            "cache": {"size": "500Gi", "storage_class": "local-nvme"},
+            "annotations": {"note": "a: b"},
+            "labels": {"team": "robots"},
+            "env": {"NCCL_DEBUG": "INFO"},
+            "resources": {"rdma/hca": "1"},
+            "ray_start_params": {"verbose": "true"},
+        },
+    },
+    stages={
+        "finetune": {"gpu": 2, "deadline": 3600, "retries": 3, "env": {"NO": "yes: no"}},
+        "tune": {"after": "finetune", "gpu": 1, "image": "train"},
+    },
+    jobs={"ttl": 60, "node_selector": {"pool": "system"}, "tolerations": [{"operator": "Exists"}]},
+    environment={
+        "credentials": ["storage-keys"],
+        "config_maps": ["site"],
+        "variables": {"AWS_ENDPOINT_URL_S3": "http://minio.minio.svc:9000"},
+        "proxy": "http://proxy:3128",
+        "no_proxy": ["10.0.0.0/8"],
+        "ca_bundle": "site-ca",
+    },
+    volumes={
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        "mounts": [{"name": "data", "mountPath": "/data", "readOnly": True}],
+    },
+    security={
+        "service_account": "workload-identity",
+        "network": {
+            "allow_from": [{"namespaceSelector": {"matchLabels": {"team": "robots"}}}],
+            "storage_peers": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+            "api_peers": [{"ipBlock": {"cidr": "10.1.0.0/16"}}],
+            "egress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}],
+        },
+    },
+    monitoring={"pod_monitor": True, "pod_monitor_labels": {"release": "prometheus"}, "dashboard": True},
+)
+STATIC = minimal(ray={"mode": "static", "token_secret": "ray-token"})
+EXTERNAL = minimal(ray={"mode": "external", "address": "http://ray.example:8265", "token_secret": "ray-token"})
+QUEUED = minimal(queue="robots", stages={"convert": {"cpu": 3}})
+KEPT = minimal(jobs={"keep": True, "cleanup": False}, security={"network": {"enabled": False}})
+CASES = {"minimal": minimal(), "full": FULL, "static": STATIC, "external": EXTERNAL, "queue": QUEUED, "kept": KEPT}
+NASTY = "quote ' and \" colon: newline\n  - {brace} #hash %d {{ .Values }} ümläut 日本 \\ \t$(HOME) `x` !!python/object"
+
+
+@pytest.fixture(params=sorted(CASES))
+def case(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Values of one case."""
+    return copy.deepcopy(CASES[request.param])
+
+
+def test_the_generated_files_are_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("generate", CHART.parent / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    stale = [name for name, text in module.files().items() if (CHART / name).read_text(encoding="utf-8") != text]
+    assert not stale, f"run python charts/generate.py: {stale}"
+
+
+def test_the_plain_manifests_are_up_to_date(helm4: Helm) -> None:
+    done = helm4.run(
+        "template", "demo", str(CHART), "-n", "groot-demo", "--no-hooks", values=[REPOSITORY / "k8s" / "demo.yaml"]
+    )
+    committed = (REPOSITORY / "k8s" / "demo-manifests.yaml").read_text().split("\n---\n", 1)[1]
+    assert committed == done.stdout.split("---\n", 1)[1], "run make chart"
+
+
+def test_values_are_the_defaults_of_the_schema() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    document = build_document({**minimal(), "cluster": values["cluster"]})
+    assert document.cluster == build_document(minimal()).cluster
+
+
+def test_lint_is_strict(helm: Helm, case: dict[str, Any]) -> None:
+    done = helm.run("lint", "--strict", str(CHART), values=case)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_all_objects_fit_kubernetes(helm: Helm, case: dict[str, Any], raycluster_schema: dict[str, Any]) -> None:
+    objects = helm.render(case)
+    check_objects(objects, raycluster_schema)
+
+
+def check_objects(objects: list[dict[str, Any]], raycluster_schema: dict[str, Any] | None) -> None:
+    """Everything that is rendered fits the schemas of Kubernetes 1.29 and the newest one, RayClusters KubeRay's."""
+    newest = ".".join(kubernetes_validate.latest_version().split(".")[:2])
+    for version in ("1.29", newest):
+        for item in objects:
+            if item["kind"] != "PodMonitor":
+                validate(json.dumps(item, sort_keys=True), version)
+        for where, template in pod_templates(objects):
+            pod = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "x", **template["metadata"]},
+                "spec": template["spec"],
+            }
+            validate(json.dumps(pod, sort_keys=True), version)
+            check_pod(where, template)
+    for told in settings(objects).values():
+        if "manifest" in told and raycluster_schema is not None:
+            jsonschema.validate(told["manifest"], raycluster_schema)
+
+
+@functools.cache
+def validate(text: str, version: str) -> None:
+    """Validate an object once, however often it is rendered."""
+    kubernetes_validate.validate(json.loads(text), version, strict=True)
+
+
+def check_pod(where: str, template: dict[str, Any]) -> None:
+    """The rules of Pod Security's `restricted` level, and ours beyond it."""
+    spec = template["spec"]
+    security = spec["securityContext"]
+    assert (
+        security["runAsNonRoot"] is True
+        and security["runAsUser"] > 0
+        and security["seccompProfile"] == {"type": "RuntimeDefault"}
+    ), where
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec), where
+    allowed = {
+        "configMap",
+        "emptyDir",
+        "ephemeral",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+        "csi",
+        "downwardAPI",
+    }
+    for volume in spec["volumes"]:
+        assert set(volume) - {"name"} <= allowed, f"{where}: {volume}"
+    names = {volume["name"] for volume in spec["volumes"]}
+    for container in [*spec["containers"], *spec.get("initContainers", [])]:
+        inner = container["securityContext"]
+        assert inner["allowPrivilegeEscalation"] is False and inner["readOnlyRootFilesystem"] is True, where
+        assert inner["capabilities"] == {"drop": ["ALL"]} and inner["runAsNonRoot"] is True, where
+        assert {mount["name"] for mount in container["volumeMounts"]} <= names, where
+        assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]}, where
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"]) and "memory" in container["resources"][
+            "limits"
+        ], where
+        seen = [variable["name"] for variable in container["env"]]
+        assert len(seen) == len(set(seen)), f"{where}: a variable is given twice: {seen}"
+
+
+def test_jobs_tell_mistakes_from_accidents(helm4: Helm, case: dict[str, Any]) -> None:
+    objects = helm4.render(case)
+    stages = [job for job in of_kind(objects, "Job") if "groot-ray/stage" in job["metadata"]["labels"]]
+    assert {job["metadata"]["labels"]["groot-ray/stage"] for job in stages} >= {
+        "download",
+        "convert",
+        "finetune",
+        "evaluate",
+    }
+    for job in of_kind(objects, "Job"):
+        assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    for job in stages:
+        spec = job["spec"]
+        assert "activeDeadlineSeconds" not in spec, "waiting must not count"
+        fail, ignore = spec["podFailurePolicy"]["rules"]
+        assert fail["action"] == "FailJob" and fail["onExitCodes"]["values"] == [2, 64, 65, 66, 70]
+        assert fail["onExitCodes"]["containerName"] == spec["template"]["spec"]["containers"][0]["name"]
+        assert ignore["action"] == "Ignore"
+        assert spec["podReplacementPolicy"] == "Failed", "two pods of a Job must never work at once"
+
+
+def test_job_names_follow_their_template(helm: Helm) -> None:
+    def names(values: dict[str, Any]) -> set[str]:
+        return {job["metadata"]["name"] for job in of_kind(helm.render(values), "Job")}
+
+    longer = minimal()
+    longer["experiment"]["training"] = {"max_steps": 20}
+    assert names(minimal()) == names(minimal())
+    assert not {name for name in names(minimal()) & names(longer) if "cleanup" not in name}
+
+
+@pytest.mark.parametrize("release", ["w", "a-release-with-a-name-that-is-quite-long-but-allowed"])
+def test_names_fit(helm: Helm, case: dict[str, Any], release: str) -> None:
+    objects = helm.render(case, release)
+    others = helm.render(case, release[:-1] + "x")
+    names = [(item["kind"], item["metadata"]["name"]) for item in objects]
+    assert len(names) == len(set(names)), "two objects of one kind have one name"
+    assert not set(names) & {(item["kind"], item["metadata"]["name"]) for item in others}, "two releases share a name"
+    for kind, name in names:
+        limit = {"StatefulSet": 52, "Job": 57}.get(kind, 63)
+        assert len(name) <= limit and re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name), (kind, name)
+    for told in settings(objects).values():
+        assert len(told["cluster"]) <= 47, "KubeRay allows no longer name"
+    for _, template in pod_templates(objects):
+        for key, value in template["metadata"]["labels"].items():
+            assert len(value) <= 63 and re.fullmatch(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", value), (
+                key,
+                value,
+            )
+
+
+def test_selectors_match(helm4: Helm, case: dict[str, Any]) -> None:
+    objects = helm4.render(case)
+    pods = [template["metadata"]["labels"] for _, template in pod_templates(objects)]
+    for policy in of_kind(objects, "NetworkPolicy"):
+        selector = policy["spec"]["podSelector"]
+        chosen = [labels for labels in pods if _selects(selector, labels)]
+        if (
+            policy["metadata"]["name"].endswith("-ray")
+            and not of_kind(objects, "StatefulSet")
+            and not settings(objects)["convert"].get("manifest")
+        ):
+            continue  # external: the Ray pods are somebody else's
+        assert chosen, policy["metadata"]["name"]
+    if of_kind(objects, "NetworkPolicy"):
+        for labels in pods:
+            assert sum(_selects(p["spec"]["podSelector"], labels) for p in of_kind(objects, "NetworkPolicy")) == 1, (
+                labels
+            )
+    for item in of_kind(objects, "StatefulSet"):
+        assert _selects(item["spec"]["selector"], item["spec"]["template"]["metadata"]["labels"])
+        assert item["spec"]["serviceName"] in {service["metadata"]["name"] for service in of_kind(objects, "Service")}
+        assert item["spec"]["replicas"] == 0, "the stage's Job scales"
+    for service in of_kind(objects, "Service"):
+        heads = [
+            s
+            for s in of_kind(objects, "StatefulSet")
+            if _selects({"matchLabels": service["spec"]["selector"]}, s["spec"]["template"]["metadata"]["labels"])
+        ]
+        assert len(heads) == 1, "one head behind each service"
+        ports = {port["name"] for port in heads[0]["spec"]["template"]["spec"]["containers"][0]["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+    for monitor in of_kind(objects, "PodMonitor"):
+        chosen_templates = [
+            t for _, t in pod_templates(objects) if _selects(monitor["spec"]["selector"], t["metadata"]["labels"])
+        ]
+        assert chosen_templates
+        for template in chosen_templates:
+            assert "metrics" in {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+
+
+def _selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
+        return False
+    return all(labels.get(term["key"]) in term["values"] for term in selector.get("matchExpressions", []))
+
+
+def test_ray_ports_are_closed_to_strangers(helm4: Helm) -> None:
+    ray, job = sorted(
+        of_kind(helm4.render(minimal()), "NetworkPolicy"), key=lambda p: p["metadata"]["name"], reverse=True
+    )
+    assert job["spec"]["ingress"] == [] and set(job["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+    for rule in ray["spec"]["ingress"]:
+        for peer in rule["from"]:
+            assert peer["podSelector"]["matchLabels"]["groot-ray/release"] == "walk"
+    assert [rule["ports"] for rule in ray["spec"]["ingress"] if "ports" in rule] == [
+        [{"protocol": "TCP", "port": 8265}]
+    ]
+    everywhere = [rule for rule in ray["spec"]["egress"] if not rule.get("to")]
+    assert all(rule.get("ports") for rule in everywhere), "no way out on every port"
+
+
+def test_storage_ports_follow_the_endpoints(helm4: Helm) -> None:
+    values = minimal(environment={"variables": {"AWS_ENDPOINT_URL_S3": "http://minio.minio.svc:9000"}})
+    values["experiment"]["storage"]["endpoint"] = "http://ceph.example:7480"
+    for policy in of_kind(helm4.render(values), "NetworkPolicy"):
+        ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule.get("ports", [])}
+        assert {9000, 7480, 443} <= ports
+
+
+def test_groups_scale_from_zero(helm4: Helm) -> None:
+    values = minimal(ray={"gpu": {"gpus": 4}})
+    values["experiment"]["training"] = {"num_workers": [4, 10]}
+    cluster = settings(helm4.render(values))["finetune"]["manifest"]["spec"]
+    assert cluster["enableInTreeAutoscaling"] is True and cluster["autoscalerOptions"]["version"] == "v2"
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0", "no worker on the head"
+    (gpu,) = cluster["workerGroupSpecs"]
+    assert (gpu["replicas"], gpu["minReplicas"], gpu["maxReplicas"]) == (0, 0, 3), "10 GPUs in pods of 4"
+    assert gpu["rayStartParams"]["num-gpus"] == "4"
+    container = gpu["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "4"
+    assert container["image"].endswith("-train")
+    for template in (gpu["template"], cluster["headGroupSpec"]["template"]):
+        assert template["spec"]["restartPolicy"] == "Never", "autoscaler v2 needs it"
+
+
+def test_without_gpus_training_runs_on_the_cpu_group(helm4: Helm) -> None:
+    values = minimal()
+    values["experiment"]["training"] = {"num_workers": 2, "use_gpu": False}
+    told = settings(helm4.render(values))
+    (cpu,) = told["finetune"]["manifest"]["spec"]["workerGroupSpecs"]
+    assert (cpu["groupName"], cpu["maxReplicas"]) == ("cpu", 2)
+    assert cpu["template"]["spec"]["containers"][0]["image"].endswith("-train")
+    assert told["evaluate"]["manifest"]["spec"]["workerGroupSpecs"][0]["groupName"] == "cpu"
+
+
+def test_a_lone_head_may_work(helm4: Helm) -> None:
+    told = settings(helm4.render(minimal()))
+    assert told["download"]["manifest"]["spec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "2"
+    assert told["download"]["manifest"]["spec"]["workerGroupSpecs"] == []
+
+
+def test_a_queue_gets_a_gang(helm4: Helm) -> None:
+    objects = helm4.render(QUEUED)
+    for name, told in settings(objects).items():
+        cluster = told["manifest"]
+        assert cluster["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "robots", name
+        assert "enableInTreeAutoscaling" not in cluster["spec"], "Kueue refuses clusters that scale themselves"
+        for group in cluster["spec"]["workerGroupSpecs"]:
+            assert group["replicas"] == group["minReplicas"] == group["maxReplicas"] > 0
+    for job in of_kind(objects, "Job"):
+        assert "kueue.x-k8s.io/queue-name" not in job["metadata"]["labels"]
+
+
+def test_grace_periods_fit_each_other(helm4: Helm) -> None:
+    for stage, told in settings(helm4.render(FULL)).items():
+        for where, template in ray_pods(stage, told["manifest"]):
+            environment = {v["name"]: v.get("value") for v in template["spec"]["containers"][0]["env"]}
+            drain = float(environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
+            assert 90 < drain < template["spec"]["terminationGracePeriodSeconds"], where
+
+
+def test_sigterm_reaches_ray(helm4: Helm, case: dict[str, Any]) -> None:
+    for where, template in pod_templates(helm4.render(case)):
+        if template["metadata"]["labels"].get("groot-ray/component") == "ray":
+            (script,) = template["spec"]["containers"][0]["args"]
+            assert "exec " in script.rsplit(";", 1)[-1], f"{where}: a shell as first process keeps SIGTERM to itself"
+    for told in settings(helm4.render(case)).values():
+        if "manifest" in told:
+            assert told["manifest"]["metadata"]["annotations"]["ray.io/overwrite-container-cmd"] == "true"
+
+
+def test_spread_constraints_count_their_own_group(helm4: Helm) -> None:
+    (template,) = [
+        t for w, t in ray_pods("finetune", settings(helm4.render(FULL))["finetune"]["manifest"]) if w.endswith("gpu")
+    ]
+    (constraint,) = template["spec"]["topologySpreadConstraints"]
+    assert _selects(constraint["labelSelector"], template["metadata"]["labels"])
+
+
+def test_stages_can_be_added_and_left_out(helm: Helm) -> None:
+    values = minimal(stages={"tune": {"after": "finetune", "gpu": 2, "image": "train"}, "evaluate": {"enabled": False}})
+    told = settings(helm.render(values))
+    assert set(told) == {"download", "convert", "finetune", "tune"}
+    assert told["tune"]["after"] == "finetune" and told["tune"]["after_job"].startswith("walk-finetune-")
+
+
+def test_each_job_waits_for_the_job_before_it(helm4: Helm, case: dict[str, Any]) -> None:
+    objects = helm4.render(case)
+    jobs = {
+        job["metadata"]["labels"]["groot-ray/stage"]: job["metadata"]["name"]
+        for job in of_kind(objects, "Job")
+        if "groot-ray/stage" in job["metadata"]["labels"]
+    }
+    for stage, told in settings(objects).items():
+        assert told.get("after_job") == jobs.get(told.get("after")), stage
+        job = next(job for job in of_kind(objects, "Job") if job["metadata"]["name"] == jobs[stage])
+        assert f"--digest={told['digest']}" in job["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_the_role_is_small(helm4: Helm, case: dict[str, Any]) -> None:
+    objects = helm4.render(case)
+    role = next(r for r in of_kind(objects, "Role") if r["metadata"]["name"].endswith("-job"))
+    told = settings(objects)
+    for rule in role["rules"]:
+        assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+        if "secrets" in rule["resources"]:
+            assert set(rule["resourceNames"]) == {t["cluster"] for t in told.values()} and rule["verbs"] == ["get"]
+        if {"rayclusters"} & set(rule["resources"]) and rule["verbs"] != ["create"]:
+            assert set(rule["resourceNames"]) == {t["cluster"] for t in told.values()}
+        assert not {"statefulsets", "deployments"} & set(rule["resources"]), (
+            "static pods are scaled through the scale subresource alone"
+        )
+
+
+def test_no_secret_is_written_down(helm4: Helm, case: dict[str, Any]) -> None:
+    assert not of_kind(helm4.render(case), "Secret")
+    for where, template in pod_templates(helm4.render(case)):
+        for container in template["spec"]["containers"]:
+            for variable in container["env"]:
+                if re.search("TOKEN$|SECRET|PASSWORD", variable["name"]):
+                    assert "value" not in variable and "secretKeyRef" in variable["valueFrom"], where
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("environment", "AWS_SECRET_ACCESS_KEY"),
+        ("environment", "HF_TOKEN"),
+        ("gpu", "WANDB_API_KEY"),
+        ("stage", "DB_PASSWORD"),
+    ],
+)
+def test_secrets_among_the_values_are_refused(helm: Helm, place: str, name: str) -> None:
+    cluster = {
+        "environment": {"environment": {"variables": {name: "hunter2"}}},
+        "gpu": {"ray": {"gpu": {"env": {name: "hunter2"}}}},
+        "stage": {"stages": {"convert": {"env": {name: "hunter2"}}}},
+    }[place]
+    said = helm.refusal(minimal(**cluster))
+    assert name in said and "Secret" in said and "hunter2" not in said
+    with pytest.raises(ConfigurationError, match=name):
+        build_document(minimal(**cluster))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"experiment.storage.uri": "./outputs"}, "which pods would lose"),
+        ({"experiment.storage.uri": "file:///data"}, "pods do not share"),
+        ({"experiment.storage.endpoint": "http://user:pass@minio:9000"}, "holds credentials"),
+        ({"experiment.source.uri": "./data"}, "which pods cannot see"),
+        ({"experiment.embodiment": "robots/arm.yaml"}, "groot-ray experiment render"),
+        ({"experiment.training": {"modality_config_path": "x.py"}}, "pods cannot see"),
+        ({"cluster.ray": {"mode": "external"}}, "cluster.ray.address"),
+        ({"cluster.ray": {"mode": "static"}}, "create secret generic"),
+        ({"cluster.queue": "q", "cluster.ray": {"mode": "static", "token_secret": "t"}}, "Kueue"),
+        ({"cluster.stages": {"tune": {"after": "finetun"}}}, "finetun"),
+        ({"cluster.imag": {}}, "imag"),
+        ({"cluster.ray": {"gpu": {"memroy": "1Gi"}}}, "memroy"),
+        ({"experiment.trainig": {}}, "trainig"),
+        ({"experiment.training": {"max_step": 3}}, "max_step"),
+        ({"cluster.stages": {"A stage": {}}}, "A stage"),
+        ({"cluster.ray": {"head": {"memory": "4 GB"}}}, "memory"),
+    ],
+)
+def test_mistakes_are_told_with_their_key(helm: Helm, change: dict[str, Any], said: str) -> None:
+    values = minimal()
+    for dotted, value in change.items():
+        *parents, last = dotted.split(".")
+        node = values
+        for part in parents:
+            node = node.setdefault(part, {})
+        node[last] = value
+    assert said in helm.refusal(values)
+
+
+def test_hostile_text_stays_text(helm: Helm, raycluster_schema: dict[str, Any]) -> None:
+    values = minimal(
+        environment={"variables": {"NOTE": NASTY}},
+        ray={"head": {"env": {"NOTE_HEAD": NASTY}, "annotations": {"note": NASTY}, "node_selector": {"true": "false"}}},
+        stages={"convert": {"env": {"YES": NASTY}}},
+    )
+    values["experiment"]["source"]["uri"] = "s3://bucket/" + NASTY
+    values["experiment"]["embodiment"] = {"name": NASTY, "null": None, "on": "off", "n": 10**9, "x": 1e-4}
+    values["experiment"]["model"] = {"base": None, "size": "tiny"}
+    objects = helm.render(values)
+    check_objects(objects, raycluster_schema)
+    data = next(item["data"] for item in of_kind(objects, "ConfigMap"))
+    document = json.loads(data["document.json"])
+    assert document["experiment"] == values["experiment"], "the Job reads exactly what was given, nulls included"
+    head = settings(objects)["convert"]["manifest"]["spec"]["headGroupSpec"]["template"]
+    environment = {v["name"]: v.get("value") for v in head["spec"]["containers"][0]["env"]}
+    assert environment["NOTE"] == environment["NOTE_HEAD"] == environment["YES"] == NASTY
+    assert head["metadata"]["annotations"]["note"] == NASTY
+
+
+def test_what_the_job_reads_is_the_document(helm: Helm) -> None:
+    values = copy.deepcopy(FULL)
+    values["experiment"]["training"] = {"learning_rate": 3e-5, "max_steps": 1000000, "num_workers": [1, 2]}
+    document = json.loads(next(item["data"] for item in of_kind(helm.render(values), "ConfigMap"))["document.json"])
+    assert build_document(document) == build_document(values)
+
+
+def test_nothing_random(helm: Helm, case: dict[str, Any]) -> None:
+    assert helm.render(case) == helm.render(case)
+    for template in (CHART / "templates").rglob("*"):
+        if template.is_file():
+            text = re.sub(r"(?s)\{\{/\*.*?\*/\}\}", "", template.read_text())
+            assert not re.search(r"\b(lookup|rand[A-Z]\w*|uuidv4|now|genCA|genSelfSignedCert|genPrivateKey)\b", text), (
+                template
+            )
+
+
+def test_as_a_subchart(helm: Helm, tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
+    (parent / "charts").mkdir(parents=True)
+    (parent / "charts" / "groot-experiment").symlink_to(CHART)
+    (parent / "Chart.yaml").write_text("apiVersion: v2\nname: parent\nversion: 0.1.0\n")
+    objects = helm.render({"global": {"team": "robots"}, "groot-experiment": minimal()}, chart=parent)
+    assert len(of_kind(objects, "Job")) == 5
+
+
+@pytest.mark.parametrize("path", CLUSTERED, ids=lambda path: path.name)
+def test_examples_render(helm: Helm, path: Path, raycluster_schema: dict[str, Any]) -> None:
+    if path.name.startswith("."):
+        pytest.skip("no example")
+    check_objects(helm.render([path]), raycluster_schema)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_examples_of_one_machine_install_with_storage(
+    helm4: Helm, path: Path, raycluster_schema: dict[str, Any]
+) -> None:
+    data = yaml.safe_load(path.read_text())
+    if "experiment" not in data:
+        pytest.skip("an embodiment, no experiment")
+    words = ["--set", "experiment.storage.uri=s3://bucket/x", "--set", "experiment.source.uri=s3://bucket/recordings"]
+    if isinstance(data["experiment"]["embodiment"], str) and "/" in data["experiment"]["embodiment"]:
+        words += ["--set", "experiment.embodiment=aloha"]
+    check_objects(helm4.render([path], "walk", "robots", *words), raycluster_schema)

@@ -1,0 +1,135 @@
+"""The images: what the Dockerfile says, and the `data` image built and used for real where docker or podman is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rendering import REPOSITORY
+
+import groot_ray
+from groot_ray.experiment.cluster import ClusterOptions
+
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+
+
+def test_names_and_versions_agree() -> None:
+    options = ClusterOptions()
+    assert options.image.data == f"localhost/groot-ray:{groot_ray.__version__}-data"
+    assert options.image.train == f"localhost/groot-ray:{groot_ray.__version__}-train"
+    (locked,) = re.findall(r"^ray==(\S+)", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE)
+    assert options.ray.version == locked, "KubeRay is told the version that the images hold"
+    bake = (REPOSITORY / "images" / "docker-bake.hcl").read_text()
+    assert f'default = "{groot_ray.__version__}"' in bake and f"ARG VERSION={groot_ray.__version__}" in DOCKERFILE
+
+
+def test_requirements_are_locked() -> None:
+    lock = (REPOSITORY / "requirements.lock").read_text().lower()
+    for name in ("data.txt", "train.txt"):
+        for line in (REPOSITORY / "images" / name).read_text().splitlines():
+            package = re.split(r"[\[=<>#;]", line)[0].strip().lower().replace("_", "-")
+            assert not package or re.search(rf"^{re.escape(package)}==", lock, re.MULTILINE), (
+                f"{package} is not in requirements.lock"
+            )
+    data = (REPOSITORY / "images" / "data.txt").read_text()
+    assert not re.search(r"^(torch|transformers)\b", data, re.MULTILINE)
+
+
+def test_final_stages_are_small_and_unprivileged() -> None:
+    stages = {
+        part.split("\n")[0].split(" AS ")[-1]: part for part in re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
+    }
+    for name in ("data", "train"):
+        assert (
+            "USER 1000:1000" in stages[name]
+            and "HEALTHCHECK" in stages[name]
+            and "org.opencontainers.image.version" in stages[name]
+        )
+    assert "gcc" not in stages["data"] and "gcc" in stages["train"] and "wget" in stages["base"]
+
+
+@pytest.fixture(scope="module")
+def tool() -> list[str]:
+    """docker or podman; builds the image with it."""
+    given = os.environ.get("CONTAINER_TOOL")
+    beside = REPOSITORY.parent / "shared" / "cluster" / "podman"
+    if not given and beside.exists() and os.geteuid() == 0:
+        given = str(beside)
+    if not given:
+        given = next(
+            (
+                name
+                for name in ("docker", "podman")
+                if shutil.which(name) and subprocess.run([name, "info"], capture_output=True).returncode == 0
+            ),
+            None,
+        )
+    if not given:
+        pytest.skip("neither docker nor podman works here")
+    subprocess.run(
+        [sys.executable, "k8s/images.py", "build", "data"],
+        cwd=REPOSITORY,
+        check=True,
+        env={**os.environ, "CONTAINER_TOOL": given},
+        capture_output=True,
+    )
+    return shlex.split(given)
+
+
+@pytest.mark.slow
+def test_the_data_image_converts_the_demo(tool: list[str], tmp_path: Path) -> None:
+    image = ClusterOptions().image.data
+
+    def run(*words: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        sealed = [
+            "--rm",
+            "--read-only",
+            "--tmpfs",
+            "/tmp:rw,exec,mode=1777",
+            "--security-opt",
+            "no-new-privileges",
+            "--cap-drop",
+            "ALL",
+        ]
+        return subprocess.run([*tool, "run", *sealed, *options, image, *words], capture_output=True, text=True)
+
+    size = int(
+        subprocess.run(
+            [*tool, "image", "inspect", image, "--format", "{{.Size}}"], capture_output=True, text=True, check=True
+        ).stdout
+    )
+    assert size < 1.5e9, f"{size / 1e9:.2f} GB unpacked"
+    versions = run("python", "-m", "groot_ray.cluster.health")
+    assert versions.returncode == 0 and json.loads(versions.stdout)["groot_ray"] == groot_ray.__version__, (
+        versions.stderr
+    )
+    inside = run("bash", "-c", "id -u; command -v gcc cc; python -c 'import torch'; touch /opt/x; command -v wget")
+    assert inside.stdout.split() == ["1000", "/usr/bin/wget"], "no root, no compiler, no torch, nothing written"
+    assert "No module named 'torch'" in inside.stderr and "Read-only file system" in inside.stderr
+    outputs = tmp_path / "outputs"
+    outputs.mkdir(mode=0o777)
+    outputs.chmod(0o777)
+    done = run(
+        *(
+            "groot-ray",
+            "run",
+            "/examples/demo.yaml",
+            "--storage",
+            "/outputs",
+            "--stage",
+            "download",
+            "--stage",
+            "convert",
+        ),
+        options=("-v", f"{REPOSITORY / 'examples'}:/examples:ro", "-v", f"{outputs}:/outputs", "-e", "HOME=/tmp"),
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    info = json.loads(next(outputs.glob("demo/convert/*/train/meta/info.json")).read_text())
+    assert info["total_episodes"] == 3

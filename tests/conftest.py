@@ -1,0 +1,37 @@
+"""Fixtures that more than one folder of tests uses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Before anything imports Ray: a busy machine needs more than its 30 s to start.
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
+# Tests of the hub's client talk to a server of their own; the real hub is never asked.
+os.environ.pop("HF_HUB_OFFLINE", None)
+
+# Machines that run tests are shared: a slow example says nothing about the code.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
+
+pytest_plugins = ["s3server"]  # the fixtures s3, s3_server and minio_only
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def aloha_dataset() -> Path:
+    """Four real ALOHA episodes in LeRobot v2.1 (50 Hz, 14 dims, 480x640 AV1)."""
+    return REPOSITORY / "examples" / "data" / "aloha_sim_transfer_cube"
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of reference fixtures, real datasets and tokenizer beside the checkout; tests that use it skip where it is absent."""
+    shared = REPOSITORY.parent / "shared"
+    if not shared.is_dir():
+        pytest.skip("no ../shared beside this checkout")
+    return shared

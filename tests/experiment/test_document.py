@@ -1,0 +1,93 @@
+"""The experiment document: what is refused and how it is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from groot_ray.errors import ConfigurationError
+from groot_ray.experiment.document import build_document, load_document, parse_yaml
+from groot_ray.experiment.schema import TrainingOptions, result_options
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
+
+
+def document(**changes: Any) -> Any:
+    return build_document({"experiment": {"name": "x", "source": {"uri": "d"}, "embodiment": "aloha"}}, changes)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_are_valid(path: Path) -> None:
+    assert load_document(path).experiment.name
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"experiment.training.max_stepps": 1},
+            "unknown key 'experiment.training.max_stepps' (did you mean 'max_steps'?)",
+        ),
+        ({"experment": {}}, "unknown key 'experment' (did you mean 'experiment'?)"),
+        (
+            {"experiment.training.num_workers": 0},
+            "'experiment.training.num_workers': input should be greater than or equal to 1",
+        ),
+        ({"experiment.splits.test": -1}, "'experiment.splits.test'"),
+        ({"experiment.name": "Not A Name"}, "'experiment.name'"),
+        ({"experiment.conversion.resample": "nearest"}, "'index', 'linspace' or 'timestamp'"),
+        ({"experiment.training.color_jitter_params": {"bright": 1.0}}, "'bright' is no colour jitter parameter"),
+        (
+            {"experiment.training.gradient_accumulation_steps": 65},
+            "global_batch_size 64 is smaller than gradient_accumulation_steps 65",
+        ),
+    ],
+)
+def test_mistakes_are_told_with_their_place(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as told:
+        document(**changes)
+    assert sentence in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="'experiment.source' is missing; 'experiment.embodiment' is missing"):
+        build_document({"experiment": {"name": "x"}})
+
+
+def test_yaml_numbers_and_duplicates() -> None:
+    assert parse_yaml("a: 1e-4\nb: 2E5\nc: -3e+2", "t") == {"a": 1e-4, "b": 2e5, "c": -3e2}
+    with pytest.raises(ConfigurationError, match="'a' is given twice"):
+        parse_yaml("a: 1\na: 2", "t")
+    for text in ("", "- 1", "a: ["):
+        with pytest.raises(ConfigurationError):
+            parse_yaml(text, "t")
+
+
+def test_paths_beside_the_file_are_resolved(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    file = tmp_path / "e.yaml"
+    file.write_text("experiment: {name: x, source: {uri: d}, embodiment: aloha}")
+    assert load_document(file).experiment.source.uri == str(tmp_path / "d")
+
+
+def test_operational_options_are_no_result_options() -> None:
+    kept = result_options(TrainingOptions())
+    assert "learning_rate" in kept
+    assert not {"num_workers", "save_steps", "logging_steps", "use_wandb", "dataloader_num_workers"} & set(kept)
+
+
+def test_worker_ranges() -> None:
+    assert document(**{"experiment.training.num_workers": [1, 3]}).experiment.training.workers == (1, 3)
+    assert document(**{"experiment.training.num_workers": 2}).experiment.training.workers == (2, 2)
+
+
+def test_the_reference_in_the_docs_is_the_schema() -> None:
+    from groot_ray.experiment.reference import markdown
+
+    file = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
+    assert file.read_text(encoding="utf-8").strip() == markdown().strip(), (
+        "write it anew: groot-ray experiment reference > docs/reference.md"
+    )

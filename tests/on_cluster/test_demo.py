@@ -1,0 +1,178 @@
+"""The demo on a real cluster: to the end, equal to one machine, closed to strangers, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from space import REPOSITORY, Space
+
+from groot_ray.experiment.document import parse_yaml
+from groot_ray.storage import open_location
+
+RELEASE = "walk"
+
+
+class Watch(threading.Thread):
+    """Looks at a release's pods every second and keeps what it saw."""
+
+    def __init__(self, space: Space, release: str) -> None:
+        super().__init__(daemon=True)
+        self.space, self.release = space, release
+        self.ending = threading.Event()
+        self.counts: list[tuple[float, dict[str, int]]] = []
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.alive: dict[str, tuple[float, float]] = {}
+
+    def run(self) -> None:
+        while not self.ending.wait(1):
+            counts: dict[str, int] = {}
+            for pod in self.space.pods(self.release):
+                labels = pod["metadata"]["labels"]
+                self.pods[pod["metadata"]["name"]] = pod
+                if labels["groot-ray/component"] == "ray":
+                    key = f"{labels['groot-ray/stage']}/{labels['groot-ray/group']}"
+                    counts[key] = counts.get(key, 0) + 1
+            self.counts.append((time.time(), counts))
+
+    def most(self, key: str) -> int:
+        return max((counts.get(key, 0) for _, counts in self.counts), default=0)
+
+    def last_seen(self, key: str) -> float:
+        return max((at for at, counts in self.counts if counts.get(key)), default=0.0)
+
+
+@pytest.fixture(scope="module")
+def finished(space: Space) -> Iterator[Watch]:
+    """The demo, run to the end under the name `walk`."""
+    watch = Watch(space, RELEASE)
+    watch.start()
+    space.install(RELEASE)
+    space.wait_done(RELEASE)
+    time.sleep(3)
+    watch.ending.set()
+    yield watch
+    space.helm("uninstall", RELEASE, check=False)
+
+
+def folder_of(space: Space, root: Any, stage: str) -> Any:
+    current = (root / "current.json").read_json()[stage]
+    return root / current["folder"]
+
+
+def test_the_results_are_those_of_one_machine(space: Space, finished: Watch, tmp_path: Path) -> None:
+    document = parse_yaml((REPOSITORY / "k8s" / "demo.yaml").read_text(), "demo.yaml")
+    experiment = document["experiment"]
+    experiment["name"] = RELEASE
+    experiment["storage"] = {"uri": str(tmp_path / "outputs")}
+    experiment["source"]["uri"] = str(space.module.EPISODES)
+    (tmp_path / "local.yaml").write_text(yaml.safe_dump({"experiment": experiment}))
+    subprocess.run(
+        [sys.executable, "-m", "groot_ray.cli.main", "run", str(tmp_path / "local.yaml")], cwd=REPOSITORY, check=True
+    )
+    here = open_location(tmp_path / "outputs" / RELEASE)
+    with space.demo.storage() as endpoint:
+        there = open_location(f"s3://groot/experiments/{RELEASE}", endpoint)
+        mine, theirs = (
+            json.loads((folder_of(space, root, "convert") / "manifest.json").read_text()) for root in (here, there)
+        )
+        assert theirs["files_hash"] == mine["files_hash"] and theirs["key"] == mine["key"], (
+            "the dataset's bytes are equal"
+        )
+        assert losses(folder_of(space, there, "finetune")) == pytest.approx(
+            losses(folder_of(space, here, "finetune")), rel=1e-4
+        )
+        ours, others = (
+            numbers((folder_of(space, root, "evaluate") / "metrics.json").read_json()) for root in (here, there)
+        )
+        assert set(ours) == set(others) and len(ours) > 5
+        for name, value in ours.items():
+            assert others[name] == pytest.approx(value, rel=1e-3, abs=1e-6), name
+
+
+def losses(folder: Any) -> list[float]:
+    """The loss of each logged step of a run, from the newest checkpoint's state."""
+    states = sorted(
+        (entry for entry in folder.list() if entry.relative.endswith("trainer_state.json")),
+        key=lambda entry: (
+            int(entry.relative.split("checkpoint-")[1].split("/")[0]) if "checkpoint-" in entry.relative else -1
+        ),
+    )
+    history = states[-1].location.read_json()["log_history"]
+    found = [row["loss"] for row in history if "loss" in row]
+    assert found
+    return found
+
+
+def numbers(value: Any, place: str = "") -> dict[str, float]:
+    """All numbers of a JSON document by their place, times left out."""
+    if isinstance(value, dict):
+        return {name: n for key, inner in value.items() for name, n in numbers(inner, f"{place}.{key}").items()}
+    if isinstance(value, list):
+        return {name: n for index, inner in enumerate(value) for name, n in numbers(inner, f"{place}.{index}").items()}
+    timed = any(word in place for word in ("seconds", "rate", "time"))
+    return {place: float(value)} if isinstance(value, int | float) and not isinstance(value, bool) and not timed else {}
+
+
+def test_groups_go_from_zero_to_n_and_back(space: Space, finished: Watch) -> None:
+    assert finished.most("finetune/cpu") == 2, "two Ray workers in two pods"
+    assert finished.most("convert/cpu") >= 1 and finished.most("convert/head") == 1
+    assert not space.pods(RELEASE, component="ray"), "all Ray pods are gone"
+    job = next(j for j in space.get("jobs", "-l", f"groot-ray/release={RELEASE},groot-ray/stage=finetune"))
+    assert job["status"]["succeeded"] == 1
+
+
+def test_no_pod_is_root_or_writes_to_its_root_file_system(finished: Watch) -> None:
+    assert len(finished.pods) >= 8
+    for name, pod in finished.pods.items():
+        assert pod["spec"]["securityContext"]["runAsNonRoot"], name
+        for container in [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]:
+            assert container["securityContext"]["readOnlyRootFilesystem"], f"{name}: {container['name']}"
+
+
+def test_secrets_are_nowhere(space: Space, finished: Watch) -> None:
+    secret = json.loads(space.kubectl("get", "secret", "storage", "-o", "json"))["data"]["AWS_SECRET_ACCESS_KEY"]
+    import base64
+
+    plain = base64.b64decode(secret).decode()
+    texts = [space.kubectl("describe", "all,configmaps,jobs,pods"), space.helm("get", "all", RELEASE).stdout]
+    texts += [
+        space.kubectl("logs", pod["metadata"]["name"], "--all-containers", check=False) for pod in space.pods(RELEASE)
+    ]
+    texts.append(json.dumps(list(finished.pods.values())))
+    with space.demo.storage() as endpoint:
+        for entry in open_location(f"s3://groot/experiments/{RELEASE}", endpoint).list():
+            if entry.relative.endswith((".log", ".json")):
+                texts.append(entry.location.read_bytes().decode(errors="replace"))
+    assert not [text[:200] for text in texts if plain in text]
+
+
+def test_helm_test_passes(space: Space, finished: Watch) -> None:
+    done = space.helm("test", RELEASE, "--timeout", "5m", "--logs")
+    assert "Succeeded" in done.stdout
+
+
+def test_logs_outlive_the_cluster(space: Space, finished: Watch) -> None:
+    with space.demo.storage() as endpoint:
+        done = space.groot_ray(
+            "logs", f"s3://groot/experiments/{RELEASE}", "--stage", "convert", env={"AWS_ENDPOINT_URL_S3": endpoint}
+        )
+    assert done.returncode == 0 and "convert" in done.stdout and "episodes" in done.stdout, (
+        done.stdout[-500:] + done.stderr
+    )
+
+
+def test_uninstall_leaves_nothing_but_storage(space: Space, finished: Watch) -> None:
+    space.helm("uninstall", RELEASE)
+    space.wait_for("an empty namespace", lambda: not space.leftovers(), 120)
+    with space.demo.storage() as endpoint:
+        root = open_location(f"s3://groot/experiments/{RELEASE}", endpoint)
+        assert any("checkpoint-40" in entry.relative for entry in root.list()), "the checkpoint is in the bucket"
