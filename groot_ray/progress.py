@@ -124,12 +124,20 @@ class LogListener:
 
 @contextmanager
 def progress(
-    name: str, total: float | None = None, unit: str = "steps", listeners: list[Listener] | None = None
+    name: str,
+    total: float | None = None,
+    unit: str = "steps",
+    listeners: list[Listener] | None = None,
+    log_lines: bool = True,
 ) -> Iterator[Progress]:
-    """Count work under `name`; shows a bar when standard error is a terminal, else log lines every ten seconds."""
+    """Count work under `name`; shows a bar when standard error is a terminal, else log lines every ten seconds.
+
+    `log_lines=False` is for work that writes log lines of its own.
+    """
     work = Progress(name, total, unit, list(listeners or []))
     if not sys.stderr.isatty():
-        work.listeners.append(LogListener())
+        if log_lines:
+            work.listeners.append(LogListener())
         yield work
         return
     from rich.console import Console

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 
@@ -10,6 +11,19 @@ from groot_ray.errors import ServiceUnavailableError
 log = logging.getLogger(__name__)
 
 STARTS = 3
+GROWTH = "GROOT_RAY_GROWTH"  # JSON {"pods": n, "gpus": n}: worker pods and GPUs that the cluster can grow to; set by the stage's Job
+
+
+def growth() -> dict[str, int]:
+    """What the Ray cluster that this process was submitted to can grow to, beyond what it has now; empty where nobody said."""
+    return json.loads(os.environ.get(GROWTH) or "{}")
+
+
+def has_gpus() -> bool:
+    """Whether the cluster that this process is connected to has GPUs, or brings them when they are asked for."""
+    import ray
+
+    return ray.cluster_resources().get("GPU", 0) > 0 or growth().get("gpus", 0) > 0
 
 
 def ensure_ray(cpus: int | None = None) -> None:

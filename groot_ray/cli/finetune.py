@@ -81,7 +81,7 @@ def finetune_folder(dataset_path: str, output: str, document: Any, force: bool =
     target = open_location(output, endpoint)
     if experiment.training.experiment_name:
         target = target / experiment.training.experiment_name
-    with progress("finetune", experiment.training.max_steps, unit="steps") as work:
+    with progress("finetune", experiment.training.max_steps, log_lines=False) as work:
         finetune(
             open_location(dataset_path, endpoint),
             target,

@@ -21,6 +21,7 @@ from groot_ray.experiment.document import Document, build_document
 from groot_ray.storage.lease import end_attempt, last_attempt, outcome_of
 from groot_ray.storage.location import Location, open_location
 from groot_ray.storage.logs import LogShipper, log_folder
+from groot_ray.versions import check_node
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ def main(arguments: list[str]) -> None:
     with one_line_errors():
         if len(arguments) != 1:
             raise ConfigurationError("usage: python -m groot_ray.cluster.driver STAGE")
+        check_node()
         run(arguments[0])
 
 

@@ -35,8 +35,10 @@ from groot_ray.errors import (
 from groot_ray.experiment.cluster import ClusterOptions
 from groot_ray.experiment.document import Document, build_document
 from groot_ray.progress import format_duration
+from groot_ray.ray_session import GROWTH
 from groot_ray.storage.lease import Attempt, AttemptState, claim_attempt, end_attempt, last_attempt, request_stop
 from groot_ray.storage.location import Location
+from groot_ray.versions import VERSIONS, shared_versions
 
 log = logging.getLogger(__name__)
 
@@ -240,6 +242,9 @@ class StageJob:
                 "GROOT_RAY_LEASE": folder.uri,
                 "GROOT_RAY_SUBMISSION": submission,
             }
+            if self.told.mode != "external":
+                environment[VERSIONS] = json.dumps(shared_versions())
+                environment[GROWTH] = json.dumps(self.told.growth(self.options.ray.gpu.gpus))
             entrypoint = f"python -m groot_ray.cluster.driver {self.told.stage}"
             submit_patiently(jobs, submission, entrypoint, environment, LOST_AFTER, self.alive)
             log.info("submitted attempt %d as %s", attempt.number, submission)
@@ -251,14 +256,7 @@ class StageJob:
 
     def expected_ray(self) -> str:
         """Version of the Ray in this image, which the cluster has to run too; not asked of clusters that are not ours."""
-        from importlib.metadata import PackageNotFoundError, version
-
-        if self.told.mode == "external":
-            return ""
-        try:
-            return version("ray")
-        except PackageNotFoundError:
-            return ""
+        return "" if self.told.mode == "external" else shared_versions().get("ray", "")
 
     def follow(self, folder: Location, number: int, jobs: RayJobs, submission: str) -> None:
         """Wait for the end of a submitted attempt, printing what its driver prints.

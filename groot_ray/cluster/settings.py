@@ -30,6 +30,15 @@ class StageSettings(BaseModel):
     replicas: dict[str, int] = {}
     address: str = ""
 
+    def growth(self, gpus_per_pod: int) -> dict[str, int]:
+        """Worker pods and GPUs that this stage's Ray cluster can grow to."""
+        if self.mode == "kuberay":
+            groups = self.manifest.get("spec", {}).get("workerGroupSpecs") or []
+            pods = {group["groupName"]: int(group["maxReplicas"]) for group in groups}
+        else:
+            pods = {group: number for group, number in self.replicas.items() if group != "head"}
+        return {"pods": sum(pods.values()), "gpus": pods.get("gpu", 0) * gpus_per_pod}
+
 
 def load_settings(path: Path, digest: str) -> StageSettings:
     """Read a stage's settings.

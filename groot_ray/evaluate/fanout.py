@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from groot_ray.errors import GrootRayError
 from groot_ray.evaluate.run import Run, run_policy
+from groot_ray.ray_session import ensure_ray, growth, has_gpus
+from groot_ray.versions import check_node
 
 LOOK_SECONDS = 5.0
 
 
 def is_worthwhile() -> bool:
-    """Whether Ray is connected to several nodes, or to GPUs while this process sees none."""
-    ray = sys.modules.get(
-        "ray"
-    )  # a process that has not imported it is connected to nothing, and importing takes seconds
+    """Whether this process belongs to a Ray cluster of several nodes, now or when they are asked for, or of GPUs while it sees none."""
+    if os.environ.get("RAY_ADDRESS"):
+        ensure_ray()
+    # A process that has not imported Ray is connected to nothing, and importing it takes seconds.
+    ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return False
     import torch
 
     alive = [node for node in ray.nodes() if node["Alive"]]
-    return len(alive) > 1 or (ray.cluster_resources().get("GPU", 0) > 0 and not torch.cuda.is_available())
+    return len(alive) > 1 or growth().get("pods", 0) > 0 or (has_gpus() and not torch.cuda.is_available())
 
 
 def run_distributed(
@@ -39,7 +43,7 @@ def run_distributed(
     """
     import ray
 
-    needs = {"num_gpus": 1} if ray.cluster_resources().get("GPU", 0) > 0 else {"num_cpus": 1}
+    needs = {"num_gpus": 1} if has_gpus() else {"num_cpus": 1}
     task = ray.remote(_run).options(**needs, max_retries=3)
     places = {task.remote(run): place for place, run in enumerate(runs)}
     results: list[dict[str, Any]] = [{} for _ in runs]
@@ -58,6 +62,7 @@ def run_distributed(
 
 
 def _run(run: Run) -> dict[str, Any]:
+    check_node()
     return run_policy(run)
 
 

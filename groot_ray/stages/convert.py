@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from groot_ray.experiment.plan import convert_key
@@ -122,4 +123,11 @@ def _sentence(made: Any) -> str:
         f"{name} {numbers['episodes']} episodes ({numbers['frames']} frames)" for name, numbers in made.parts.items()
     )
     out = f"; {len(made.bad)} broken ones left out" if made.bad else ""
-    return f"converted {parts}{out}"
+    none = f"; in no part: {_few(made.unused)}" if made.unused else ""
+    return f"converted {parts}{out}{none}"
+
+
+def _few(episodes: Sequence[int], most: int = 20) -> str:
+    """The first episodes by number, and how many more there are (the manifest has them all)."""
+    more = f" and {len(episodes) - most} more" if len(episodes) > most else ""
+    return ", ".join(map(str, episodes[:most])) + more

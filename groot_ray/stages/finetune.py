@@ -82,7 +82,7 @@ class Finetune(Stage):
         ends = [step for name in _names(output) if (step := steps_in(name)) is not None]
         training = training.model_copy(update={"keep_steps": sorted({*training.keep_steps, *ends})})
         lease: Any = context.attempt.stoppable
-        with progress("finetune", training.max_steps, "steps", list(context.listeners)) as bar:
+        with progress("finetune", training.max_steps, "steps", list(context.listeners), log_lines=False) as bar:
             return finetune(
                 work.place("convert").folder / "train",
                 output,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from groot_ray.errors import GrootRayError, TemporaryFailureError
-from groot_ray.progress import Progress
+from groot_ray.progress import Progress, format_duration
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +55,6 @@ class Follower:
             self._progress.skip(event["step"])
 
     def _on_line(self, event: dict[str, Any]) -> None:
-        log.info(
-            "step %d/%d: loss %.5f, learning rate %.3g, %.1f samples/s, %.0f %% of the time waiting for data, gradient norm %.3g",
-            event["step"], self._max_steps, event["loss"], event["learning_rate"], event["samples_per_second"],
-            100 * event["data_wait"], event["grad_norm"],
-        )  # fmt: skip
         advance = max(event["step"] - (self._shown or 0), 0)
         self._shown = max(event["step"], self._shown or 0)
         self._progress.advance(
@@ -71,6 +66,13 @@ class Follower:
                 "waiting for data": f"{100 * event['data_wait']:.0f}%",
             },
         )
+        remaining = self._progress.snapshot().remaining
+        log.info(
+            "step %d/%d: loss %.5f, learning rate %.3g, gradient norm %.3g, %.1f samples/s, %.0f %% of the time waiting for data%s",
+            event["step"], self._max_steps, event["loss"], event["learning_rate"], event["grad_norm"],
+            event["samples_per_second"], 100 * event["data_wait"],
+            f", {format_duration(remaining)} left" if remaining else "",
+        )  # fmt: skip
 
     def _on_saved(self, event: dict[str, Any]) -> None:
         self._progress.note(saved=event["step"])

@@ -24,12 +24,13 @@ from groot_ray.errors import (
 from groot_ray.experiment.schema import ModelOptions, TrainingOptions
 from groot_ray.model.tags import resolve_tag
 from groot_ray.progress import Progress
-from groot_ray.ray_session import ensure_ray
+from groot_ray.ray_session import ensure_ray, has_gpus
 from groot_ray.storage import Location, check_storage
 from groot_ray.storage.lease import claim_attempt
 from groot_ray.train.follower import Follower
 from groot_ray.train.run_folder import RunFolder, Saved
 from groot_ray.train.summary import FinetuneSummary, summarise
+from groot_ray.versions import check_node
 
 if TYPE_CHECKING:
     from groot_ray.train.assemble import FinetunePlan
@@ -259,10 +260,8 @@ def unforeseen(error: BaseException) -> TemporaryFailureError:
 
 
 def gpus_wanted(training: TrainingOptions) -> bool:
-    """Whether each worker reserves a GPU: as the options say, else whether the cluster has any."""
-    import ray
-
-    return bool(ray.cluster_resources().get("GPU", 0)) if training.use_gpu is None else training.use_gpu
+    """Whether each worker reserves a GPU: as the options say, else whether the cluster has any or can grow to have."""
+    return has_gpus() if training.use_gpu is None else training.use_gpu
 
 
 def resources(kind: str) -> tuple[float, float]:
@@ -310,6 +309,7 @@ def ray_worker(config: dict[str, Any]) -> None:
     )
     handler = forward_logs(mailbox, context.get_world_rank() == 0)
     try:
+        check_node()
         train_worker(plan, current_workers(training_device(gpu)), host)
     except StoppedError as error:  # all workers come here together, nothing has failed
         ray.get(mailbox.put.remote({"kind": "error", "error": replaced(error)}))

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from rendering import CHART, REPOSITORY, Helm, minimal, of_kind, pod_templates, ray_pods, settings
 
+from groot_ray.cluster.settings import StageSettings
 from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.document import build_document
 
@@ -318,6 +319,18 @@ def test_groups_scale_from_zero(helm4: Helm) -> None:
     assert container["image"].endswith("-train")
     for template in (gpu["template"], cluster["headGroupSpec"]["template"]):
         assert template["spec"]["restartPolicy"] == "Never", "autoscaler v2 needs it"
+
+
+@pytest.mark.parametrize("mode", ["kuberay", "static"])
+def test_drivers_know_what_their_cluster_can_grow_to(helm4: Helm, mode: str) -> None:
+    """Ray itself counts only the pods that are there: with groups from 0 a driver would find neither GPUs nor other nodes."""
+    values = minimal(ray={"gpu": {"gpus": 4}, "mode": mode, "token_secret": "ray-token" if mode == "static" else None})
+    values["experiment"]["training"] = {"num_workers": 8}
+    told = {name: StageSettings.model_validate(one) for name, one in settings(helm4.render(values)).items()}
+    assert told["finetune"].growth(4) == {"pods": 2, "gpus": 8}
+    assert told["evaluate"].growth(4) == {"pods": 1, "gpus": 4}
+    assert told["convert"].growth(4) == {"pods": 4, "gpus": 0}
+    assert told["download"].growth(4) == {"pods": 0, "gpus": 0}
 
 
 def test_without_gpus_training_runs_on_the_cpu_group(helm4: Helm) -> None:

@@ -79,3 +79,12 @@ def test_a_request_to_stop_ends_the_tasks(run: Run, local_ray: None) -> None:
 
 def test_one_node_without_gpus_is_no_reason_for_tasks(local_ray: None) -> None:
     assert not is_worthwhile()
+
+
+def test_pods_that_come_when_asked_for_are(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from groot_ray.ray_session import GROWTH, has_gpus
+
+    monkeypatch.setenv(GROWTH, '{"pods": 1, "gpus": 0}')
+    assert is_worthwhile() and not has_gpus()
+    monkeypatch.setenv(GROWTH, '{"pods": 1, "gpus": 8}')
+    assert is_worthwhile() and has_gpus()

@@ -1,0 +1,44 @@
+"""Versions of what this environment runs, which all nodes of a Ray cluster have to share."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from groot_ray import __version__
+from groot_ray.errors import ConfigurationError
+
+VERSIONS = "GROOT_RAY_VERSIONS"  # set by the stage's Job for its driver and all workers
+SHARED = ("python", "ray", "groot_ray")  # must be equal on all nodes of a cluster
+
+
+def versions() -> dict[str, str]:
+    """Versions of what this environment runs; nothing is imported for it."""
+    found = {"python": ".".join(map(str, sys.version_info[:2])), "groot_ray": __version__}
+    for package in ("ray", "numpy", "pyarrow", "torch", "transformers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def shared_versions() -> dict[str, str]:
+    """Those that have to be equal everywhere."""
+    return {name: value for name, value in versions().items() if name in SHARED}
+
+
+def check_node() -> None:
+    """Compare this process with the Job that started it; called by the driver and by every task and training worker.
+
+    Raises:
+        ConfigurationError: this node's image was built from another lock or version.
+    """
+    here, wanted = versions(), json.loads(os.environ.get(VERSIONS) or "{}")
+    for name in SHARED:
+        if name in wanted and here.get(name) != wanted[name]:
+            raise ConfigurationError(
+                f"this Ray node has {name} {here.get(name)} and the stage's Job {name} {wanted[name]}; build all images from one checkout (make images)"
+            )

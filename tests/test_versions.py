@@ -1,0 +1,33 @@
+"""All nodes of a stage's Ray cluster have to come from one checkout."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import groot_ray
+from groot_ray.errors import ConfigurationError
+from groot_ray.versions import VERSIONS, check_node, shared_versions
+
+
+def test_equal_versions_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VERSIONS, json.dumps(shared_versions()))
+    check_node()
+    monkeypatch.delenv(VERSIONS)
+    check_node()
+
+
+@pytest.mark.parametrize("name", ["python", "ray", "groot_ray"])
+def test_another_image_is_refused_in_a_sentence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VERSIONS, json.dumps({**shared_versions(), name: "0.0.1"}))
+    with pytest.raises(ConfigurationError, match=rf"this Ray node has {name} .* and the stage's Job {name} 0\.0\.1"):
+        check_node()
+
+
+def test_a_conversion_task_on_another_image_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from groot_ray.convert.pipeline import _job
+
+    monkeypatch.setenv(VERSIONS, json.dumps({"groot_ray": "0.0.1"}))
+    with pytest.raises(ConfigurationError, match=f"groot_ray {groot_ray.__version__}"):
+        _job((None, ()), 0)  # type: ignore[arg-type]
