@@ -10,6 +10,8 @@ from hypothesis import settings
 
 # Before anything imports Ray: a busy machine needs more than its 30 s to start.
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
+# Where processes outnumber cores, threads that wait for each other must sleep instead of spinning; read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Tests of the hub's client talk to a server of their own; the real hub is never asked.
 os.environ.pop("HF_HUB_OFFLINE", None)
 

@@ -28,6 +28,7 @@ from groot_ray.ray_session import ensure_ray, has_gpus
 from groot_ray.storage import Location, check_storage
 from groot_ray.storage.lease import claim_attempt
 from groot_ray.train.follower import Follower
+from groot_ray.train.mailbox import Mailbox
 from groot_ray.train.run_folder import RunFolder, Saved
 from groot_ray.train.summary import FinetuneSummary, summarise
 from groot_ray.versions import check_node
@@ -269,20 +270,6 @@ def resources(kind: str) -> tuple[float, float]:
     import ray
 
     return ray.cluster_resources().get(kind, 0.0), ray.available_resources().get(kind, 0.0)
-
-
-class Mailbox:
-    """Holds what workers tell until the launcher takes it; an actor."""
-
-    def __init__(self) -> None:
-        self._events: list[dict[str, Any]] = []
-
-    def put(self, event: dict[str, Any]) -> None:
-        self._events.append(event)
-
-    def take(self) -> list[dict[str, Any]]:
-        events, self._events = self._events, []
-        return events
 
 
 def ray_worker(config: dict[str, Any]) -> None:

@@ -6,8 +6,8 @@ import importlib.util
 import lzma
 import shutil
 from pathlib import Path
-from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from rendering import REPOSITORY, Helm
@@ -46,12 +46,13 @@ def helm4(tools: Path) -> Helm:
 
 
 @pytest.fixture(scope="session")
-def raycluster_schema(shared_dir: Path) -> dict[str, Any]:
-    """OpenAPI schema of a RayCluster from KubeRay's own CRD."""
+def raycluster(shared_dir: Path) -> jsonschema.Draft202012Validator:
+    """Checks a RayCluster against the schema of KubeRay's own CRD."""
     archive = shared_dir / "cluster" / "kuberay-1.5.1.yaml.xz"
     if not archive.exists():
         pytest.skip("KubeRay's CRDs are not beside this checkout")
-    for item in yaml.safe_load_all(lzma.decompress(archive.read_bytes()).decode()):
+    for item in yaml.load_all(lzma.decompress(archive.read_bytes()).decode(), yaml.CSafeLoader):
         if item and item["kind"] == "CustomResourceDefinition" and item["spec"]["names"]["kind"] == "RayCluster":
-            return next(v["schema"]["openAPIV3Schema"] for v in item["spec"]["versions"] if v["name"] == "v1")
+            schema = next(v["schema"]["openAPIV3Schema"] for v in item["spec"]["versions"] if v["name"] == "v1")
+            return jsonschema.Draft202012Validator(schema)
     raise AssertionError("KubeRay's manifests hold no RayCluster")

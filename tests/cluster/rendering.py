@@ -57,7 +57,7 @@ class Helm:
         """Objects that `helm template` makes."""
         done = self.run("template", release, str(chart), "-n", namespace, *words, values=values)
         assert done.returncode == 0, done.stderr
-        return [item for item in yaml.safe_load_all(done.stdout) if item]
+        return [item for item in yaml.load_all(done.stdout, yaml.CSafeLoader) if item]
 
     def refusal(self, values: dict[str, Any], release: str = "walk") -> str:
         """The sentence with which the chart refuses values."""

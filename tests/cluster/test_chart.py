@@ -116,12 +116,14 @@ def test_lint_is_strict(helm: Helm, case: dict[str, Any]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_all_objects_fit_kubernetes(helm: Helm, case: dict[str, Any], raycluster_schema: dict[str, Any]) -> None:
+def test_all_objects_fit_kubernetes(
+    helm: Helm, case: dict[str, Any], raycluster: jsonschema.Draft202012Validator
+) -> None:
     objects = helm.render(case)
-    check_objects(objects, raycluster_schema)
+    check_objects(objects, raycluster)
 
 
-def check_objects(objects: list[dict[str, Any]], raycluster_schema: dict[str, Any] | None) -> None:
+def check_objects(objects: list[dict[str, Any]], raycluster: jsonschema.Draft202012Validator) -> None:
     """Everything that is rendered fits the schemas of Kubernetes 1.29 and the newest one, RayClusters KubeRay's."""
     newest = ".".join(kubernetes_validate.latest_version().split(".")[:2])
     for version in ("1.29", newest):
@@ -138,8 +140,8 @@ def check_objects(objects: list[dict[str, Any]], raycluster_schema: dict[str, An
             validate(json.dumps(pod, sort_keys=True), version)
             check_pod(where, template)
     for told in settings(objects).values():
-        if "manifest" in told and raycluster_schema is not None:
-            jsonschema.validate(told["manifest"], raycluster_schema)
+        if "manifest" in told:
+            raycluster.validate(told["manifest"])
 
 
 @functools.cache
@@ -484,7 +486,7 @@ def test_mistakes_are_told_with_their_key(helm: Helm, change: dict[str, Any], sa
     assert said in helm.refusal(values)
 
 
-def test_hostile_text_stays_text(helm: Helm, raycluster_schema: dict[str, Any]) -> None:
+def test_hostile_text_stays_text(helm: Helm, raycluster: jsonschema.Draft202012Validator) -> None:
     values = minimal(
         environment={"variables": {"NOTE": NASTY}},
         ray={"head": {"env": {"NOTE_HEAD": NASTY}, "annotations": {"note": NASTY}, "node_selector": {"true": "false"}}},
@@ -494,7 +496,7 @@ def test_hostile_text_stays_text(helm: Helm, raycluster_schema: dict[str, Any]) 
     values["experiment"]["embodiment"] = {"name": NASTY, "null": None, "on": "off", "n": 10**9, "x": 1e-4}
     values["experiment"]["model"] = {"base": None, "size": "tiny"}
     objects = helm.render(values)
-    check_objects(objects, raycluster_schema)
+    check_objects(objects, raycluster)
     data = next(item["data"] for item in of_kind(objects, "ConfigMap"))
     document = json.loads(data["document.json"])
     assert document["experiment"] == values["experiment"], "the Job reads exactly what was given, nulls included"
@@ -531,15 +533,15 @@ def test_as_a_subchart(helm: Helm, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", CLUSTERED, ids=lambda path: path.name)
-def test_examples_render(helm: Helm, path: Path, raycluster_schema: dict[str, Any]) -> None:
+def test_examples_render(helm: Helm, path: Path, raycluster: jsonschema.Draft202012Validator) -> None:
     if path.name.startswith("."):
         pytest.skip("no example")
-    check_objects(helm.render([path]), raycluster_schema)
+    check_objects(helm.render([path]), raycluster)
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "examples").glob("*.yaml")), ids=lambda path: path.name)
 def test_examples_of_one_machine_install_with_storage(
-    helm4: Helm, path: Path, raycluster_schema: dict[str, Any]
+    helm4: Helm, path: Path, raycluster: jsonschema.Draft202012Validator
 ) -> None:
     data = yaml.safe_load(path.read_text())
     if "experiment" not in data:
@@ -547,4 +549,4 @@ def test_examples_of_one_machine_install_with_storage(
     words = ["--set", "experiment.storage.uri=s3://bucket/x", "--set", "experiment.source.uri=s3://bucket/recordings"]
     if isinstance(data["experiment"]["embodiment"], str) and "/" in data["experiment"]["embodiment"]:
         words += ["--set", "experiment.embodiment=aloha"]
-    check_objects(helm4.render([path], "walk", "robots", *words), raycluster_schema)
+    check_objects(helm4.render([path], "walk", "robots", *words), raycluster)

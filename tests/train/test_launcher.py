@@ -96,16 +96,15 @@ def worker_process() -> int | None:
     return None
 
 
-def test_one_two_and_three_workers_compute_the_same_losses(
+def test_one_and_three_workers_compute_the_same_losses(
     finetune, train, base_without_dropout: Path, tmp_path: Path
 ) -> None:
     alone = train(tmp_path / "alone", base=base_without_dropout, **QUICK)
-    for workers in (2, 3):
-        made = finetune(tmp_path / str(workers), num_workers=workers)
-        losses = history(tmp_path / str(workers) / "checkpoint-4")
-        assert losses.keys() == alone.losses.keys()
-        assert all(abs(losses[step] - alone.losses[step]) < 1e-5 for step in losses)
-        assert made.step == 4 and made.checkpoints == [4]
+    made = finetune(tmp_path / "three", num_workers=3)
+    losses = history(tmp_path / "three" / "checkpoint-4")
+    assert losses.keys() == alone.losses.keys()
+    assert all(abs(losses[step] - alone.losses[step]) < 1e-5 for step in losses)
+    assert made.step == 4 and made.checkpoints == [4]
 
 
 def test_unused_parameters_and_accumulation_on_two_workers(
