@@ -60,8 +60,8 @@ LABEL org.opencontainers.image.title="groot-ray data" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=dependencies /opt/venv /opt/venv
-RUN --mount=type=bind,from=package,source=/build/dist,target=/dist \
-    pip install --quiet --no-deps --no-index --no-cache-dir /dist/*.whl && python -m groot_ray.cluster.health --write /opt/groot-ray/versions.json
+COPY --from=package /build/dist /opt/groot-ray/dist
+RUN pip install --quiet --no-deps --no-index --no-cache-dir /opt/groot-ray/dist/*.whl && python -m groot_ray.cluster.health --write /opt/groot-ray/versions.json
 COPY images/NOTICE.md /opt/groot-ray/
 USER 1000:1000
 WORKDIR /tmp
@@ -83,8 +83,8 @@ RUN apt-get update -qq \
       DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-dev > /dev/null; fi \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
 COPY --from=dependencies-train /opt/venv /opt/venv
-RUN --mount=type=bind,from=package,source=/build/dist,target=/dist \
-    pip install --quiet --no-deps --no-index --no-cache-dir /dist/*.whl && python -m groot_ray.cluster.health --write /opt/groot-ray/versions.json
+COPY --from=package /build/dist /opt/groot-ray/dist
+RUN pip install --quiet --no-deps --no-index --no-cache-dir /opt/groot-ray/dist/*.whl && python -m groot_ray.cluster.health --write /opt/groot-ray/versions.json
 COPY images/NOTICE.md /opt/groot-ray/
 USER 1000:1000
 WORKDIR /tmp

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -122,12 +123,37 @@ def test_storage_is_away_for_a_minute(space: Space, calm: str, faults: Callable[
         space.helm("uninstall", release, check=False)
 
 
+def step_of(space: Space) -> int:
+    """The training step that `cluster status` shows, 0 while it shows none."""
+    found = re.search(r"(\d+)/600", space.status("node"))
+    return int(found[1]) if found else 0
+
+
+def ready_gpu_pods(space: Space) -> list[dict[str, Any]]:
+    """GPU workers of the run that are ready, on nodes that are there."""
+    nodes = {node["metadata"]["name"] for node in space.get("nodes")}
+    return [
+        pod
+        for pod in space.pods("node", stage="finetune", group="gpu")
+        if pod["spec"].get("nodeName") in nodes
+        and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+    ]
+
+
 def test_a_lost_gpu_node(space: Space, faults: Callable[..., None]) -> None:
     gpus = [n["metadata"]["name"] for n in space.get("nodes", "-l", "nvidia.com/gpu.present=true")]
     if len(gpus) < 2 or "gpu-1" not in gpus:
         pytest.skip("two GPU nodes, the first called gpu-1, are needed")
     values: dict[str, Any] = {
-        "experiment": {"training": {"use_gpu": True, "num_workers": [1, 2], "max_steps": 300, "recovery_interval": 10}},
+        "experiment": {
+            "training": {
+                "use_gpu": True,
+                "num_workers": [1, 2],
+                "max_steps": 600,
+                "logging_steps": 5,
+                "recovery_interval": 10,
+            }
+        },
         "cluster": {"ray": {"gpu": {"gpus": 1}}, "stages": {"evaluate": {"enabled": False}}},
     }
     try:
@@ -136,8 +162,12 @@ def test_a_lost_gpu_node(space: Space, faults: Callable[..., None]) -> None:
         space.wait_for("training", lambda: "loss" in space.status("node"), 900)
         faults("kill-node", "gpu-1")
         space.wait_for("the node to be gone", lambda: len(space.get("nodes")) == 2, 120)
-        time.sleep(60)
-        assert space.states("node")["finetune"] == "running"
+        reached = step_of(space)
+        space.wait_for(
+            "steps by one worker alone",
+            lambda: len(ready_gpu_pods(space)) == 1 and step_of(space) > reached + 5,
+            600,
+        )
         faults("up", "--kuberay", "--gpu-nodes", "2")
         if os.environ.get("IMAGE_LOAD"):  # the node comes back empty
             subprocess.run([sys.executable, str(REPOSITORY / "k8s" / "images.py"), "load"], check=True)
@@ -148,6 +178,6 @@ def test_a_lost_gpu_node(space: Space, faults: Callable[..., None]) -> None:
             history = (root / states[-1]).read_json()["log_history"]
             steps = [row["step"] for row in history if "loss" in row]
             assert steps == sorted(set(steps)), "no optimiser step was committed twice"
-            assert any(e.relative.endswith("done-300.json") for e in root.list())
+            assert any(e.relative.endswith("done-600.json") for e in root.list())
     finally:
         space.helm("uninstall", "node", check=False)
