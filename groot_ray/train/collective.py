@@ -5,10 +5,16 @@ The loop is written against `Collective`; Ray, torchrun or a single process stan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from groot_ray.errors import GrootRayError
 
 if TYPE_CHECKING:
     import torch
+
+
+Result = TypeVar("Result")
 
 
 class Collective(Protocol):
@@ -66,6 +72,20 @@ class TorchWorkers:
         box = [choice]
         dist.broadcast_object_list(box, src=0)
         return box[0]
+
+
+def first_does(collective: Collective, action: Callable[[], Result]) -> Result:
+    """What the first worker's `action` returns, for all workers; an error of it is raised by all, so that none waits for the others."""
+    outcome: tuple[Result | None, GrootRayError | None] = (None, None)
+    if collective.rank == 0:
+        try:
+            outcome = action(), None
+        except GrootRayError as error:
+            outcome = None, type(error)(str(error))
+    result, error = collective.decide(outcome)
+    if error is not None:
+        raise error
+    return result
 
 
 def current_workers(device: torch.device) -> Collective:

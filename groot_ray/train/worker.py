@@ -12,7 +12,7 @@ import torch
 
 from groot_ray.train.assemble import FinetunePlan, Parts, identity, loop_options, put_together, resume
 from groot_ray.train.batches import Prefetched
-from groot_ray.train.collective import Collective
+from groot_ray.train.collective import Collective, first_does
 from groot_ray.train.control import Control
 from groot_ray.train.device import Feed, training_device
 from groot_ray.train.loop import Kind, LoopOptions, Trainer, TrainState
@@ -60,7 +60,7 @@ def train_worker(plan: FinetunePlan, collective: Collective, host: Host) -> None
     parts = put_together(plan, training_device(host.gpu))
     optimizer = build_adamw(parts.model, training.learning_rate, training.weight_decay)
     run = RunFolder(plan.output)
-    phases, newest = collective.decide(_enter(run, parts, plan) if first else None)
+    phases, newest = first_does(collective, lambda: _enter(run, parts, plan))
     options = loop_options(training, phases)
     state = TrainState()
     if newest is not None:

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from groot_ray.train.collective import Alone
+from groot_ray.errors import StoppedError
+from groot_ray.train.collective import Alone, first_does
 from groot_ray.train.control import NOTHING, Control, Wish
 
 
@@ -110,3 +111,20 @@ def test_looking_up_is_rare_when_steps_are_quick() -> None:
         control.look(step)
         time.sleep(0.0005)
     assert step > 200 and len(looks) < 12
+
+
+def test_what_stops_the_first_worker_stops_all() -> None:
+    """A person may ask for the end while workers are still starting; only the first one looks."""
+
+    def refuse() -> int:
+        raise StoppedError("asked to stop")
+
+    def work(collective: Lockstep) -> str:
+        assert first_does(collective, lambda: collective.rank + 7) == 7
+        try:
+            first_does(collective, refuse)
+        except StoppedError as error:
+            return str(error)
+        return "went on"
+
+    assert in_threads(3, work) == ["asked to stop"] * 3
