@@ -55,8 +55,8 @@ def test_static_pods_are_scaled_by_the_job(static: Space) -> None:
     strangers_reach_nothing(static, head["status"]["podIP"])
     a_wrong_token_is_refused(static, head["metadata"]["name"])
     static.wait_done("fixed")
-    assert not static.pods("fixed", component="ray")
     assert all(s["spec"]["replicas"] == 0 for s in static.get("statefulsets"))
+    static.wait_for("the Ray pods to end", lambda: not static.pods("fixed", component="ray"), 120)
 
 
 def ready(space: Space, release: str, **labels: str) -> Any:
