@@ -44,7 +44,8 @@ def ensure_ray(cpus: int | None = None) -> None:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         try:
-            ray.init(log_to_driver=True)
+            os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # the driver's output becomes a log file
+            ray.init(log_to_driver=True, logging_level=logging.WARNING)
         except ConnectionError as error:
             raise ServiceUnavailableError(
                 f"the Ray cluster at {address} does not answer ({error}); try again"

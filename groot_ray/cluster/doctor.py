@@ -362,7 +362,7 @@ def training_memory(document: Document) -> float | None:
         return None
     views = len(load_embodiment(document.experiment.embodiment, document.experiment.embodiment_tag).cameras)
     (small, low), (large, high) = MEMORY_3B[1 if views <= 1 else 3]
-    samples = training.global_batch_size / training.workers[0] / training.gradient_accumulation_steps
+    samples = training.global_batch_size / max(1, training.workers[0]) / training.gradient_accumulation_steps
     return low + (high - low) * (samples - small) / (large - small)
 
 

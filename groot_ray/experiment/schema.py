@@ -102,7 +102,7 @@ class ModelOptions(Strict):
     seed: int = Field(0, description="seed of fresh weights")
 
 
-WorkerRange = Union[Annotated[int, Field(ge=1)], tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]]
+WorkerRange = Union[Annotated[int, Field(ge=0)], tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]]
 
 
 class TrainingOptions(Strict):
@@ -152,7 +152,11 @@ class TrainingOptions(Strict):
     recovery_interval: float = operational(
         120.0, "seconds between checkpoints that are only for going on after a failure; 0 turns them off", ge=0
     )
-    num_workers: WorkerRange = operational(1, "training processes, one a GPU; [min, max] is elastic")
+    num_workers: WorkerRange = operational(
+        1,
+        "training processes, one a GPU; [min, max] is elastic; 0 trains inside the command's own process (one machine only): "
+        "it starts quickest, and a crash ends the command",
+    )
     use_gpu: bool | None = operational(
         None, "reserve a GPU for each worker; decided by what the cluster has when not given"
     )

@@ -28,7 +28,7 @@ from groot_ray.ray_session import ensure_ray, has_gpus
 from groot_ray.storage import Location, check_storage
 from groot_ray.storage.lease import claim_attempt
 from groot_ray.train.follower import Follower
-from groot_ray.train.mailbox import Mailbox
+from groot_ray.train.mailbox import Mailbox, RemoteMailbox
 from groot_ray.train.run_folder import RunFolder, Saved
 from groot_ray.train.summary import FinetuneSummary, summarise
 from groot_ray.versions import check_node
@@ -106,7 +106,8 @@ def _finetune(
         return summarise(run, finished, already_done=True)
     log.info("%s: training on %s, checkpoints in %s", training.experiment_name or "finetune", dataset.uri, output.uri)
     plan = make_plan(dataset, output, model, training, tag, modality_configs, cache, attempt)
-    ensure_ray()
+    if training.workers[1] > 0:
+        ensure_ray()
     follow = Follower(progress or Progress("finetune", training.max_steps), training.max_steps, resources)
     failures = 0
     while run.finished(training.max_steps) is None:
@@ -202,13 +203,14 @@ def launch(plan: FinetunePlan, run: RunFolder, follow: Follower) -> None:
 
     # Reports take one round of the controller's health checks, 2 s each by default.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
     smallest, largest = plan.training.workers
-    use_gpu = gpus_wanted(plan.training)
+    here = largest == 0
+    mailbox = Mailbox() if here else RemoteMailbox()
+    use_gpu = not here and gpus_wanted(plan.training)
     quiet = {"logging_config": ray.train.LoggingConfig("WARNING")} if hasattr(ray.train, "LoggingConfig") else {}
     trainer = TorchTrainer(
         ray_worker,
-        train_loop_config={"plan": plan, "mailbox": mailbox, "use_gpu": use_gpu},
+        train_loop_config={"plan": plan, "mailbox": mailbox, "use_gpu": use_gpu, "here": here},
         scaling_config=ScalingConfig(
             num_workers=largest if smallest == largest else (smallest, largest), use_gpu=use_gpu
         ),
@@ -236,17 +238,19 @@ def launch(plan: FinetunePlan, run: RunFolder, follow: Follower) -> None:
     while thread.is_alive():
         try:
             thread.join(POLL_SECONDS)
-            follow.take(ray.get(mailbox.take.remote()))
+            follow.take(mailbox.take())
         except KeyboardInterrupt:
             if interrupted:
                 raise
             interrupted = True
             log.warning("saving and stopping; press Ctrl-C again to stop at once")
             run.request_stop()
-    follow.take(ray.get(mailbox.take.remote()))
-    ray.kill(mailbox)
+    follow.take(mailbox.take())
+    mailbox.close()
     if follow.error is not None:
         raise follow.error
+    if failure and here:
+        raise failure[0]
     if failure:
         raise unforeseen(failure[0]) from failure[0]
 
@@ -282,26 +286,27 @@ def ray_worker(config: dict[str, Any]) -> None:
     from groot_ray.train.device import training_device
     from groot_ray.train.worker import Host, train_worker
 
-    plan, mailbox = config["plan"], config["mailbox"]
+    plan, mailbox, here = config["plan"], config["mailbox"], config["here"]
     context = ray.train.get_context()
     gpu = None
-    if config["use_gpu"] and torch.cuda.is_available():  # Ray may count GPUs that torch cannot use
+    wanted = plan.training.use_gpu is not False if here else config["use_gpu"]
+    if wanted and torch.cuda.is_available():  # Ray may count GPUs that torch cannot use
         gpu = ray.train.torch.get_device().index or 0
     host = Host(
         gpu=gpu,
-        threads=cpu_threads(context.get_local_world_size()),
-        tell=lambda event: mailbox.put.remote(event),
+        threads=torch.get_num_threads() if here else cpu_threads(context.get_local_world_size()),
+        tell=mailbox.put,
         preempted=preempted,
         saved=ray.train.report,
     )
-    handler = forward_logs(mailbox, context.get_world_rank() == 0)
+    handler = logging.NullHandler() if here else forward_logs(mailbox, context.get_world_rank() == 0)
     try:
         check_node()
         train_worker(plan, current_workers(training_device(gpu)), host)
     except StoppedError as error:  # all workers come here together, nothing has failed
-        ray.get(mailbox.put.remote({"kind": "error", "error": replaced(error)}))
+        mailbox.put({"kind": "error", "error": replaced(error)}, wait=True)
     except GrootRayError as error:
-        ray.get(mailbox.put.remote({"kind": "error", "error": replaced(error)}))
+        mailbox.put({"kind": "error", "error": replaced(error)}, wait=True)
         raise
     finally:
         logging.getLogger("groot_ray").removeHandler(handler)
@@ -334,9 +339,7 @@ def forward_logs(mailbox: Any, first: bool) -> logging.Handler:
 
     class Forward(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            mailbox.put.remote(
-                {"kind": "log", "logger": record.name, "level": record.levelno, "text": record.getMessage()}
-            )
+            mailbox.put({"kind": "log", "logger": record.name, "level": record.levelno, "text": record.getMessage()})
 
     handler = Forward(logging.INFO if first else logging.WARNING)
     logger = logging.getLogger("groot_ray")

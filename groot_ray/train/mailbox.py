@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 
 class Mailbox:
-    """Holds what workers tell until the launcher takes it; an actor."""
+    """Holds what workers tell until the launcher takes it; an actor, or an object between two threads."""
 
     def __init__(self) -> None:
-        self._events: list[dict[str, Any]] = []
+        self._events: deque[dict[str, Any]] = deque()
 
-    def put(self, event: dict[str, Any]) -> None:
+    def put(self, event: dict[str, Any], wait: bool = False) -> None:
+        """Put an event in; it is there when this returns."""
         self._events.append(event)
 
     def take(self) -> list[dict[str, Any]]:
-        events, self._events = self._events, []
-        return events
+        """What has come since the last time."""
+        return [self._events.popleft() for _ in range(len(self._events))]
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class RemoteMailbox:
+    """A mailbox in an actor of its own, for workers in other processes."""
+
+    def __init__(self) -> None:
+        import ray
+
+        self._actor = ray.remote(num_cpus=0)(Mailbox).remote()
+
+    def put(self, event: dict[str, Any], wait: bool = False) -> None:
+        """Send an event; with `wait` it has arrived when this returns."""
+        import ray
+
+        sent = self._actor.put.remote(event)
+        if wait:
+            ray.get(sent)
+
+    def take(self) -> list[dict[str, Any]]:
+        """What has come since the last time."""
+        import ray
+
+        return ray.get(self._actor.take.remote())
+
+    def close(self) -> None:
+        """End the actor."""
+        import ray
+
+        ray.kill(self._actor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -25,13 +26,16 @@ def wrap(model: torch.nn.Module, collective: Collective, unused_parameters: bool
         return model
     from torch.nn.parallel import DistributedDataParallel
 
+    # Buffers are constants, equal everywhere; torch 2.13 has another name for the option.
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     return DistributedDataParallel(
         model,
         process_group=collective.group,
-        broadcast_buffers=False,
         bucket_cap_mb=BUCKET_MB,
         find_unused_parameters=unused_parameters,
         gradient_as_bucket_view=True,
+        **{buffers: False},
     )
 
 

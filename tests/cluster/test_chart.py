@@ -463,6 +463,7 @@ def test_secrets_among_the_values_are_refused(helm: Helm, place: str, name: str)
         ({"experiment.source.uri": "./data"}, "which pods cannot see"),
         ({"experiment.embodiment": "robots/arm.yaml"}, "groot-ray experiment render"),
         ({"experiment.training": {"modality_config_path": "x.py"}}, "pods cannot see"),
+        ({"experiment.training": {"num_workers": 0}}, "give 1 or more"),
         ({"cluster.ray": {"mode": "external"}}, "cluster.ray.address"),
         ({"cluster.ray": {"mode": "static"}}, "create secret generic"),
         ({"cluster.queue": "q", "cluster.ray": {"mode": "static", "token_secret": "t"}}, "Kueue"),

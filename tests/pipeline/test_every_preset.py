@@ -42,6 +42,7 @@ def pipeline(
         "experiment.training.global_batch_size": 4,
         "experiment.training.max_steps": steps,
         "experiment.training.dataloader_num_workers": 1,
+        "experiment.training.num_workers": 0,  # workers are tests/train/test_launcher.py's and the whole pipeline's
         "experiment.evaluation.steps": 32,
         "experiment.evaluation.baselines": False,
         "experiment.evaluation.plots": False,

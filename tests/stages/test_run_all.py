@@ -47,7 +47,7 @@ def test_the_pipeline_in_s3(s3, own_ray: None, aloha_dataset: Path, tmp_path: Pa
     assert {"checkpoint-2/config.json", "checkpoint-2/model.safetensors"} <= files
     assert states(run_all(asked(2))) == ["skipped"] * 4
 
-    longer = run_all(asked(3))
+    longer = run_all(asked(3, training__num_workers=0))  # by how many workers changes nothing
     assert states(longer) == ["skipped", "skipped", "done", "done"]
     assert longer[2].folder == finetune.folder, "more steps continue the run"
     assert [entry.relative for entry in (finetune.folder / "phases").list()] == ["1.json", "2.json"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -107,6 +108,24 @@ def test_one_and_three_workers_compute_the_same_losses(
     assert made.step == 4 and made.checkpoints == [4]
 
 
+def test_without_workers_the_command_trains_itself(
+    finetune, train, base_without_dropout: Path, train_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import shutil
+
+    alone = train(tmp_path / "alone", base=base_without_dropout, **QUICK)
+    bar = Progress("finetune", 4)
+    with caplog.at_level(logging.INFO):
+        made = finetune(tmp_path / "here", num_workers=0, progress=bar)
+    assert made.step == 4 and bar.done == 4 and caplog.text.count("step 4/4: loss") == 1
+    losses = history(tmp_path / "here" / "checkpoint-4")
+    assert all(abs(losses[step] - alone.losses[step]) < 1e-5 for step in alone.losses)
+    broken = Path(shutil.copytree(train_set, tmp_path / "broken"))
+    next(broken.rglob("episode_000001.mp4")).write_bytes(b"no video")
+    with pytest.raises(DataError, match="episode_000001"):
+        finetune(tmp_path / "run", num_workers=0, dataset=broken)
+
+
 def test_unused_parameters_and_accumulation_on_two_workers(
     finetune, train, base_without_dropout: Path, tmp_path: Path
 ) -> None:
@@ -181,7 +200,7 @@ def test_a_finished_run_is_recognised_and_more_steps_continue_it(finetune, tmp_p
     again = finetune(tmp_path / "run", max_steps=1)
     assert again.already_done and not first.already_done and again.weights == first.weights
     bar = Progress("finetune", 2)
-    more = finetune(tmp_path / "run", max_steps=2, progress=bar)
+    more = finetune(tmp_path / "run", max_steps=2, num_workers=0, progress=bar)  # how many workers is no part of a run
     assert more.checkpoints == [1, 2] and bar.skipped == 1 and bar.done == 2
     assert {"loss", "lr", "samples/s", "waiting for data"} <= bar.fields.keys()
 

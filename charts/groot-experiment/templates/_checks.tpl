@@ -26,6 +26,9 @@
 {{- if dig "training" "modality_config_path" "" $experiment -}}
 {{- fail "experiment.training.modality_config_path is a file, which pods cannot see; describe the embodiment in the document instead" -}}
 {{- end -}}
+{{- if eq (toString (dig "training" "num_workers" 1 $experiment)) "0" -}}
+{{- fail "experiment.training.num_workers 0 trains inside one process, without Ray's pods; give 1 or more" -}}
+{{- end -}}
 {{- if and (eq $ray.mode "external") (not $ray.address) -}}
 {{- fail "cluster.ray.mode external needs cluster.ray.address, the http address of the Ray dashboard" -}}
 {{- end -}}
