@@ -32,8 +32,8 @@ def test_examples_are_valid(path: Path) -> None:
         ),
         ({"experment": {}}, "unknown key 'experment' (did you mean 'experiment'?)"),
         (
-            {"experiment.training.num_workers": 0},
-            "'experiment.training.num_workers': input should be greater than or equal to 1",
+            {"experiment.training.num_workers": -1},
+            "'experiment.training.num_workers': input should be greater than or equal to 0",
         ),
         ({"experiment.splits.test": -1}, "'experiment.splits.test'"),
         ({"experiment.name": "Not A Name"}, "'experiment.name'"),
