@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from groot_ray import __version__
@@ -14,6 +15,7 @@ VERSIONS = "GROOT_RAY_VERSIONS"  # set by the stage's Job for its driver and all
 SHARED = ("python", "ray", "groot_ray")  # must be equal on all nodes of a cluster
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of what this environment runs; nothing is imported for it."""
     found = {"python": ".".join(map(str, sys.version_info[:2])), "groot_ray": __version__}
@@ -36,9 +38,12 @@ def check_node() -> None:
     Raises:
         ConfigurationError: this node's image was built from another lock or version.
     """
-    here, wanted = versions(), json.loads(os.environ.get(VERSIONS) or "{}")
-    for name in SHARED:
-        if name in wanted and here.get(name) != wanted[name]:
+    told = os.environ.get(VERSIONS)
+    if not told:
+        return
+    here = versions()
+    for name, wanted in json.loads(told).items():
+        if here.get(name) != wanted:
             raise ConfigurationError(
-                f"this Ray node has {name} {here.get(name)} and the stage's Job {name} {wanted[name]}; build all images from one checkout (make images)"
+                f"this Ray node has {name} {here.get(name)} and the stage's Job {name} {wanted}; build all images from one checkout (make images)"
             )

@@ -25,9 +25,17 @@ def test_another_image_is_refused_in_a_sentence(name: str, monkeypatch: pytest.M
         check_node()
 
 
-def test_a_conversion_task_on_another_image_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from groot_ray.convert.pipeline import _job
+def test_tasks_on_another_image_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conversion and statistics alike: workers of a Ray have the environment in which it was started."""
+    import ray
+
+    from groot_ray.convert.stream import stream
 
     monkeypatch.setenv(VERSIONS, json.dumps({"groot_ray": "0.0.1"}))
-    with pytest.raises(ConfigurationError, match=f"groot_ray {groot_ray.__version__}"):
-        _job((None, ()), 0)  # type: ignore[arg-type]
+    ray.shutdown()
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        with pytest.raises(ConfigurationError, match=f"groot_ray {groot_ray.__version__}"):
+            list(stream(max, 0, 1))
+    finally:
+        ray.shutdown()

@@ -19,7 +19,6 @@ from groot_ray.errors import ConfigurationError, DataError
 from groot_ray.experiment.schema import ConversionOptions, SplitOptions
 from groot_ray.progress import Listener, progress
 from groot_ray.storage.lease import claim_attempt
-from groot_ray.versions import check_node
 from groot_ray.video.encode import codec_named
 
 if TYPE_CHECKING:
@@ -169,7 +168,6 @@ def _stream_jobs(work: Conversion, missing: Sequence[int], workers: int | None) 
 
 
 def _job(payload: tuple[Conversion, Sequence[Any]], number: int) -> Entry:
-    check_node()
     conversion, jobs = payload
     return run_job(conversion, jobs[number])
 

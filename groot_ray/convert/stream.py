@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from groot_ray.errors import GrootRayError, TemporaryFailureError
 from groot_ray.ray_session import ensure_ray
+from groot_ray.versions import check_node
 
 Payload = TypeVar("Payload")
 Result = TypeVar("Result")
@@ -49,6 +50,7 @@ def stream(
     def run(row: dict[str, Any]) -> dict[str, Any]:
         number = int(row["id"])
         try:
+            check_node()
             result: Any = function(_fetch(shared), number)
         except GrootRayError as error:
             result = Raised(error)

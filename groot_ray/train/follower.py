@@ -34,7 +34,7 @@ class Follower:
     def begin(self, workers: int, use_gpu: bool) -> None:
         """The workers are being started."""
         self.error = None
-        self._begun, self._started = time.monotonic(), False
+        self._begun, self._started = time.monotonic(), workers == 0  # in this process there is nothing to wait for
         self._workers, self._use_gpu = workers, use_gpu
 
     def take(self, events: Sequence[dict[str, Any]]) -> None:

@@ -206,13 +206,13 @@ def launch(plan: FinetunePlan, run: RunFolder, follow: Follower) -> None:
     smallest, largest = plan.training.workers
     here = largest == 0
     mailbox = Mailbox() if here else RemoteMailbox()
-    use_gpu = not here and gpus_wanted(plan.training)
+    use_gpu = plan.training.use_gpu is not False if here else gpus_wanted(plan.training)
     quiet = {"logging_config": ray.train.LoggingConfig("WARNING")} if hasattr(ray.train, "LoggingConfig") else {}
     trainer = TorchTrainer(
         ray_worker,
         train_loop_config={"plan": plan, "mailbox": mailbox, "use_gpu": use_gpu, "here": here},
         scaling_config=ScalingConfig(
-            num_workers=largest if smallest == largest else (smallest, largest), use_gpu=use_gpu
+            num_workers=largest if smallest == largest else (smallest, largest), use_gpu=use_gpu and not here
         ),
         # Decisions go through gloo on any machine; workers with GPUs make a group of nccl's for the rest.
         torch_config=TorchConfig(backend="gloo"),
@@ -289,8 +289,7 @@ def ray_worker(config: dict[str, Any]) -> None:
     plan, mailbox, here = config["plan"], config["mailbox"], config["here"]
     context = ray.train.get_context()
     gpu = None
-    wanted = plan.training.use_gpu is not False if here else config["use_gpu"]
-    if wanted and torch.cuda.is_available():  # Ray may count GPUs that torch cannot use
+    if config["use_gpu"] and torch.cuda.is_available():  # Ray may count GPUs that torch cannot use
         gpu = ray.train.torch.get_device().index or 0
     host = Host(
         gpu=gpu,
