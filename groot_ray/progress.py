@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 Listener = Callable[["Snapshot"], None]
+
+RATE_SECONDS = 60.0  # a rate is taken over this time
+MARKS = 20  # ... and over no fewer counts
+MARK_SECONDS = 0.5  # counts closer together are one
 
 
 @dataclass(frozen=True)
@@ -64,27 +69,33 @@ def format_value(value: Any) -> str:
 
 @dataclass
 class Progress:
-    """Counts units of work and tells the listeners; made by `progress`."""
+    """Counts units of work and tells the listeners; made by `progress`.
+
+    The rate is that of the last minute (and of at least as much as the last 20 counts took), so that a start, a pause or a
+    restart is soon forgotten.
+    """
 
     name: str
     total: float | None = None
     unit: str = "steps"
     listeners: list[Listener] = field(default_factory=list)
     done: float = 0.0
-    skipped: float = 0.0
     fields: dict[str, Any] = field(default_factory=dict)
-    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._marks = deque([(time.monotonic(), self.done)])
 
     def advance(self, n: float = 1, **fields: Any) -> None:
         """Count `n` finished units and remember `fields` (loss, lr, samples/s ...) for the next line."""
         self.done += n
         self.fields.update(fields)
+        self._mark()
         self._tell()
 
-    def skip(self, n: float) -> None:
-        """Count `n` units that an earlier attempt had finished: they are done, but not part of the rate."""
-        self.done += n
-        self.skipped += n
+    def resume(self, done: float) -> None:
+        """Work begins now with `done` units that are there already; after a restart these may be fewer than were counted."""
+        self.done = done
+        self._marks = deque([(time.monotonic(), done)])
         self._tell()
 
     def note(self, **fields: Any) -> None:
@@ -94,12 +105,20 @@ class Progress:
 
     def snapshot(self) -> Snapshot:
         """The numbers as of now."""
-        elapsed = max(time.monotonic() - self.started, 1e-9)
-        rate = (self.done - self.skipped) / elapsed
+        at, before = self._marks[0]
+        rate = (self.done - before) / max(time.monotonic() - at, 1e-9)
         remaining = None
         if self.total is not None and rate > 0:
             remaining = max(self.total - self.done, 0.0) / rate
         return Snapshot(self.name, self.done, self.total, self.unit, rate, remaining, dict(self.fields))
+
+    def _mark(self) -> None:
+        now = time.monotonic()
+        if now - self._marks[-1][0] < MARK_SECONDS:
+            return
+        self._marks.append((now, self.done))
+        while len(self._marks) > MARKS and self._marks[1][0] < now - RATE_SECONDS:
+            self._marks.popleft()
 
     def _tell(self) -> None:
         state = self.snapshot()

@@ -136,7 +136,7 @@ def _convert_all(work: Conversion, ledger: Ledger, workers: int | None, listener
         pending.clear()
 
     with progress("convert", len(work.plan.jobs), "episodes", list(listeners)) as bar:
-        bar.skip(len(listed))
+        bar.resume(len(listed))
         frames = sum(entry.frames for entry in entries)
         written = time.monotonic()
         try:

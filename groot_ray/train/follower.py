@@ -25,7 +25,6 @@ class Follower:
         self.error: GrootRayError | None = None
         self._progress = progress
         self._max_steps = max_steps
-        self._shown: int | None = None
         self._begun = time.monotonic()
         self._started = False
         self._resources = resources
@@ -50,15 +49,11 @@ class Follower:
         logging.getLogger(event["logger"]).log(event["level"], "%s", event["text"])
 
     def _on_begin(self, event: dict[str, Any]) -> None:
-        if self._shown is None:
-            self._shown = event["step"]
-            self._progress.skip(event["step"])
+        self._progress.resume(event["step"])
 
     def _on_line(self, event: dict[str, Any]) -> None:
-        advance = max(event["step"] - (self._shown or 0), 0)
-        self._shown = max(event["step"], self._shown or 0)
         self._progress.advance(
-            advance,
+            event["step"] - self._progress.done,
             **{
                 "loss": event["loss"],
                 "lr": event["learning_rate"],

@@ -1,7 +1,7 @@
 """Fixtures of the tests on a real cluster: the one of KUBECONFIG, with the images on its nodes.
 
 IMAGE_LOAD names the command that puts an image archive on the nodes (nothing is loaded when it is not set). FAULTS names a command with
-the words `cut NS/POD`, `mend NS/POD`, `kill-node NODE` and `up --gpu-nodes N`, for what Kubernetes itself cannot break.
+the words `cut NS/POD`, `mend NS/POD`, `kill-node NODE`, `up --gpu-nodes N` and `load ARCHIVE`, for what Kubernetes itself cannot break.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from space import REPOSITORY, Space
+from space import REPOSITORY, Faults, Space
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,14 +51,10 @@ def space() -> Iterator[Space]:
 
 
 @pytest.fixture(scope="session")
-def faults() -> Callable[..., None]:
-    """Breaks what Kubernetes itself cannot break."""
+def faults() -> Faults:
+    """The command of FAULTS."""
     given = os.environ.get("FAULTS")
     command = Path(given) if given else REPOSITORY.parent / "shared" / "cluster" / "cluster"
     if not command.exists():
         pytest.skip("FAULTS names no command that cuts pods off and kills nodes")
-
-    def run(*words: str) -> None:
-        subprocess.run([str(command), *words], check=True, capture_output=True, text=True)
-
-    return run
+    return Faults(command)

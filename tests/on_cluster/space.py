@@ -145,3 +145,19 @@ class Space:
             for n in names
             if n.split(".")[0].split("/")[0] + "/" + n.split("/")[1] not in NOT_OURS and "/minio" not in n
         }
+
+
+class Faults:
+    """Breaks what Kubernetes itself cannot break."""
+
+    def __init__(self, command: Path) -> None:
+        self.command = command
+
+    def __call__(self, *words: str) -> None:
+        subprocess.run([str(self.command), *words], check=True, capture_output=True, text=True)
+
+    def load_images(self) -> None:
+        """Put the images on the nodes once more: one that was switched off comes back empty."""
+        load = os.environ.get("IMAGE_LOAD") or f"{self.command} load"
+        command = [sys.executable, str(REPOSITORY / "k8s" / "images.py"), "load"]
+        subprocess.run(command, check=True, env={**os.environ, "IMAGE_LOAD": load})

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from space import REPOSITORY, Space
+from space import Faults, Space
 from test_demo import folder_of, losses, numbers
 
 from groot_ray.storage import open_location
@@ -107,7 +104,7 @@ def test_killed_pods(space: Space, calm: str, fault: str) -> None:
         space.helm("uninstall", release, check=False)
 
 
-def test_storage_is_away_for_a_minute(space: Space, calm: str, faults: Callable[..., None]) -> None:
+def test_storage_is_away_for_a_minute(space: Space, calm: str, faults: Faults) -> None:
     release = "cut"
     try:
         space.install(release)
@@ -140,7 +137,7 @@ def ready_gpu_pods(space: Space) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_lost_gpu_node(space: Space, faults: Callable[..., None]) -> None:
+def test_a_lost_gpu_node(space: Space, faults: Faults) -> None:
     gpus = [n["metadata"]["name"] for n in space.get("nodes", "-l", "nvidia.com/gpu.present=true")]
     if len(gpus) < 2 or "gpu-1" not in gpus:
         pytest.skip("two GPU nodes, the first called gpu-1, are needed")
@@ -169,8 +166,7 @@ def test_a_lost_gpu_node(space: Space, faults: Callable[..., None]) -> None:
             600,
         )
         faults("up", "--kuberay", "--gpu-nodes", "2")
-        if os.environ.get("IMAGE_LOAD"):  # the node comes back empty
-            subprocess.run([sys.executable, str(REPOSITORY / "k8s" / "images.py"), "load"], check=True)
+        faults.load_images()
         space.wait_done("node", ("finetune",), 3000)
         with space.demo.storage() as endpoint:
             root = open_location("s3://groot/experiments/node", endpoint)
