@@ -28,6 +28,14 @@ log = logging.getLogger(__name__)
 RAY_LOGS = Path("/tmp/ray/session_latest/logs")
 
 
+def document_variable(text: str) -> str:
+    """A document's JSON for the environment of a Ray job: without dollar signs, which Ray would expand.
+
+    Everything hangs on the document, keys of stages included, so it does not rely on how an external cluster's Ray expands.
+    """
+    return text.replace("$", "\\u0024")
+
+
 def document_from_environment() -> Document:
     """The document that was submitted."""
     text = os.environ.get("GROOT_RAY_DOCUMENT")

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from groot_ray.cluster.api import Kubernetes, inside_pod
+from groot_ray.cluster.driver import document_variable
 from groot_ray.cluster.pipeline import StageView, look, planning_folder
 from groot_ray.cluster.ray_api import JobState, RayJobs
 from groot_ray.cluster.ray_cluster import RayPlace, place_of, submit_patiently, wait_for_ray
@@ -237,7 +238,7 @@ class StageJob:
             self.place.start(self.alive)
             jobs = wait_for_ray(self.place, self.options.ray.start_timeout, self.expected_ray(), self.alive)
             environment = {
-                "GROOT_RAY_DOCUMENT": self.document.model_dump_json(by_alias=True, exclude_none=False),
+                "GROOT_RAY_DOCUMENT": document_variable(self.document.model_dump_json(by_alias=True)),
                 "GROOT_RAY_ATTEMPT": f"{attempt.number}:{attempt.ticket.owner}",
                 "GROOT_RAY_LEASE": folder.uri,
                 "GROOT_RAY_SUBMISSION": submission,

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError, TemporaryFailureError
 
 FINISHED = ("SUCCEEDED", "FAILED", "STOPPED")
+NEVER_SET = "GROOT_RAY_NEVER_SET"  # see `literal`
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class RayJobs:
         return str(self._json("GET", "/api/version").get("ray_version", ""))
 
     def submit(self, submission_id: str, entrypoint: str, environment: dict[str, str], **runtime: Any) -> None:
-        """Start `entrypoint` on the head under an id that was never used.
+        """Start `entrypoint` on the head under an id that was never used, with `environment` as it stands.
 
         Raises:
             TemporaryFailureError: the id has been used; the next attempt takes another.
@@ -52,7 +53,7 @@ class RayJobs:
         body = {
             "entrypoint": entrypoint,
             "submission_id": submission_id,
-            "runtime_env": {"env_vars": environment, **runtime},
+            "runtime_env": {"env_vars": {name: literal(value) for name, value in environment.items()}, **runtime},
             "metadata": {"submitted-by": "groot-ray"},
         }
         status, answer = self._send("POST", "/api/jobs/", body)
@@ -126,6 +127,15 @@ class RayJobs:
                 f"Ray at {self.address} refuses the token; set RAY_AUTH_TOKEN (kubectl get secret CLUSTER -o jsonpath='{{.data.auth_token}}' | base64 -d)"
             )
         return answer.status, answer.data
+
+
+def literal(value: str) -> str:
+    """A value that a variable of a runtime environment has to be given so that processes see `value`.
+
+    Ray expands $X and ${X} in such values, and then removes every ${X} in capitals that is left. So a variable that is never set is
+    put behind each dollar sign: nothing after it is a name any more, and Ray takes it away itself.
+    """
+    return value.replace("$", f"$${{{NEVER_SET}}}")
 
 
 def normal_address(address: str) -> str:

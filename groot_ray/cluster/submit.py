@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from groot_ray.cluster.driver import document_variable
 from groot_ray.cluster.package import pack
 from groot_ray.cluster.pipeline import experiment_location, newest_work, stage_names
 from groot_ray.cluster.ray_api import JobState, RayJobs
@@ -123,7 +124,7 @@ def submit(
     rendered = {key: value for key, value in render_document(document).items() if key == "experiment"}
     environment = {
         **environment_to_send(env, secrets),
-        "GROOT_RAY_DOCUMENT": json.dumps(rendered),
+        "GROOT_RAY_DOCUMENT": document_variable(json.dumps(rendered)),
         "GROOT_RAY_SUBMISSION": submission,
     }
     words = " ".join(stages or ["all"])
