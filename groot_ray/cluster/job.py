@@ -24,6 +24,7 @@ from groot_ray.cluster.driver import document_variable
 from groot_ray.cluster.pipeline import StageView, look, planning_folder
 from groot_ray.cluster.ray_api import JobState, RayJobs
 from groot_ray.cluster.ray_cluster import RayPlace, place_of, submit_patiently, wait_for_ray
+from groot_ray.cluster.ray_log import FollowedLog
 from groot_ray.cluster.settings import StageSettings, load_settings
 from groot_ray.errors import (
     ConfigurationError,
@@ -90,7 +91,6 @@ class StageJob:
     told: StageSettings
     kube: Kubernetes | None
     place: RayPlace = field(init=False)
-    printed: int = 0
 
     def __post_init__(self) -> None:
         self.place = place_of(self.kube, self.told)
@@ -266,10 +266,12 @@ class StageJob:
             GrootRayError: the attempt failed; the exit code is the driver's.
         """
         silent_since = None
+        printed = FollowedLog(submission, lambda text: print(text, end="", flush=True))
         while True:
             try:
                 state = jobs.state(submission)
-                self.print_log(jobs, submission)
+                if state is not None:
+                    printed.look(jobs, last=state.finished)
                 silent_since = None
             except ServiceUnavailableError as error:
                 silent_since = silent_since or time.monotonic()
@@ -340,13 +342,6 @@ class StageJob:
         if state is not None and state.number == number and not state.ended:
             end_attempt(folder, state, code, sentence)
         return failure(code, f"{self.told.stage}, attempt {number}: {sentence}")
-
-    def print_log(self, jobs: RayJobs, submission: str) -> None:
-        """Print what the driver has printed since the last time."""
-        text = jobs.logs(submission)
-        if len(text) > self.printed:
-            print(text[self.printed :], end="", flush=True)
-            self.printed = len(text)
 
     def check_deadline(self, folder: Location) -> None:
         """Stop a stage that has worked for longer than it may; the time counts from this Job's first attempt."""

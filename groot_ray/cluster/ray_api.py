@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from groot_ray.cluster.ray_log import text_after
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError, TemporaryFailureError
 
 FINISHED = ("SUCCEEDED", "FAILED", "STOPPED")
@@ -90,9 +93,17 @@ class RayJobs:
         answer = self._json("GET", "/api/jobs/")
         return answer if isinstance(answer, list) else list(answer.values())
 
-    def logs(self, submission_id: str) -> str:
-        """Everything that the driver has written so far."""
-        return str(self._json("GET", f"/api/jobs/{quote(submission_id)}/logs").get("logs", ""))
+    def log(self, submission_id: str, start: int = 0) -> Iterator[str]:
+        """What the driver has written so far, from the character `start` on, in pieces of at most some 64 KiB."""
+        answer = self._open("GET", f"/api/jobs/{quote(submission_id)}/logs")
+        with self._explained(), closing(answer):
+            if answer.status >= 400:
+                self._read(answer.status, answer.read(2**16))
+            try:
+                yield from text_after(answer.stream(2**16), start)
+                answer.drain_conn()
+            except ValueError:
+                raise self._no_dashboard() from None
 
     def stop(self, submission_id: str) -> None:
         """Ask Ray to stop a job: SIGTERM, and SIGKILL three seconds later."""
@@ -109,24 +120,39 @@ class RayJobs:
         try:
             return json.loads(answer)
         except ValueError:
-            raise ServiceUnavailableError(
-                f"{self.address} is no Ray dashboard: it answers with something other than JSON"
-            ) from None
+            raise self._no_dashboard() from None
+
+    def _no_dashboard(self) -> ServiceUnavailableError:
+        return ServiceUnavailableError(f"{self.address} is no Ray dashboard: it answers with something other than JSON")
 
     def _send(self, method: str, path: str, body: Any = None, raw: bytes | None = None) -> tuple[int, bytes]:
-        import urllib3
+        answer = self._open(method, path, raw if body is None else json.dumps(body).encode())
+        with self._explained(), closing(answer):
+            return answer.status, answer.data
 
-        data = raw if body is None else json.dumps(body).encode()
-        try:
-            answer = self.pool.request(method, self.address + path, body=data, headers=self.headers)
-        except urllib3.exceptions.HTTPError as error:
-            reason = getattr(error, "reason", None) or error
-            raise ServiceUnavailableError(f"Ray at {self.address} does not answer ({type(reason).__name__})") from None
+    def _open(self, method: str, path: str, data: bytes | None = None) -> Any:
+        """Send a request; the answer's body is still to be read."""
+        with self._explained():
+            answer = self.pool.request(
+                method, self.address + path, body=data, headers=self.headers, preload_content=False
+            )
         if answer.status in (401, 403):
+            answer.close()
             raise ConfigurationError(
                 f"Ray at {self.address} refuses the token; set RAY_AUTH_TOKEN (kubectl get secret CLUSTER -o jsonpath='{{.data.auth_token}}' | base64 -d)"
             )
-        return answer.status, answer.data
+        return answer
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Errors of the connection as sentences."""
+        import urllib3
+
+        try:
+            yield
+        except urllib3.exceptions.HTTPError as error:
+            reason = getattr(error, "reason", None) or error
+            raise ServiceUnavailableError(f"Ray at {self.address} does not answer ({type(reason).__name__})") from None
 
 
 def literal(value: str) -> str:

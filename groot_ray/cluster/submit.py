@@ -6,13 +6,14 @@ machine. The cluster needs an image or environment with groot-ray; the working d
 
 from __future__ import annotations
 
+import codecs
 import json
 import logging
 import os
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from groot_ray.cluster.driver import document_variable
 from groot_ray.cluster.package import pack
 from groot_ray.cluster.pipeline import experiment_location, newest_work, stage_names
 from groot_ray.cluster.ray_api import JobState, RayJobs
+from groot_ray.cluster.ray_log import FollowedLog
 from groot_ray.cluster.status import progress_line
 from groot_ray.errors import (
     ConfigurationError,
@@ -150,13 +152,15 @@ def follow_submission(jobs: RayJobs, submission: str, root: Location) -> None:
         TemporaryFailureError: the Ray head was replaced, or did not answer for ten minutes.
         GrootRayError: it failed, with its exit code.
     """
-    printed, lost_at = 0, None
+    lost_at = None
     bar = Bar(root) if sys.stderr.isatty() else None
+    printed = FollowedLog(submission, bar.say if bar else _say)
     try:
         while True:
             try:
                 state = jobs.state(submission)
-                text = jobs.logs(submission) if state is not None else ""
+                if state is not None:
+                    printed.look(jobs, last=state.finished)
             except ServiceUnavailableError as error:
                 lost_at = lost_at or time.monotonic()
                 if time.monotonic() - lost_at > PATIENCE:
@@ -171,9 +175,6 @@ def follow_submission(jobs: RayJobs, submission: str, root: Location) -> None:
                 raise TemporaryFailureError(
                     f"the Ray head was replaced and does not know {submission} any more; submit again: it goes on from what is in storage"
                 )
-            if len(text) > printed:
-                (bar.say if bar else _say)(text[printed:])
-                printed = len(text)
             if bar:
                 bar.update()
             if state.finished:
@@ -223,6 +224,7 @@ class Bar:
         self.task = self.bar.add_task("waiting", total=None, line="")
         self.bar.start()
         self.looked = 0.0
+        self.begun = ""  # of a line whose end has not come yet
 
     def update(self) -> None:
         """Read the status at most every three seconds."""
@@ -244,11 +246,15 @@ class Bar:
             return
 
     def say(self, text: str) -> None:
-        """Print lines above the bar."""
-        self.bar.console.print(text.rstrip("\n"), markup=False, highlight=False)
+        """Print text above the bar, line by line."""
+        lines, newline, self.begun = (self.begun + text).rpartition("\n")
+        if newline:
+            self.bar.console.print(lines, markup=False, highlight=False)
 
     def close(self) -> None:
-        """Remove the bar."""
+        """Print what is left, and remove the bar."""
+        if self.begun:
+            self.say("\n")
         self.bar.stop()
 
 
@@ -340,19 +346,24 @@ def logs(
 
 def stage_log(stage: str, folder: Location, attempt: int | None, follow: bool) -> Iterator[str]:
     """The logs of one attempt at a stage, each under a headline."""
-    said: dict[tuple[str, str], int] = {}
+    said: dict[tuple[str, str], int] = {}  # bytes
+    decode: dict[tuple[str, str], Callable[[bytes], str]] = {}
     while True:
         last = last_attempt(folder)
         found = log_names(folder)
         wanted = f"attempt-{attempt}" if attempt is not None else (found[-1][0] if found else None)
-        for name, title in [pair for pair in found if pair[0] == wanted]:
-            data = b"".join(read_log(folder, name, title))
-            begun = said.get((name, title), 0)
-            if len(data) > begun:
-                if not begun:
-                    yield f"--- {stage}, {name}, {title}\n"
-                yield data[begun:].decode(errors="replace")
-                said[name, title] = len(data)
+        for pair in [pair for pair in found if pair[0] == wanted]:
+            begun = 0
+            for piece in read_log(folder, *pair):
+                skip = said.get(pair, 0) - begun
+                begun += len(piece)
+                if skip >= len(piece):
+                    continue
+                if pair not in said:
+                    yield f"--- {stage}, {pair[0]}, {pair[1]}\n"
+                    decode[pair] = codecs.getincrementaldecoder("utf-8")("replace").decode
+                yield decode[pair](piece[skip:])
+                said[pair] = begun
         if not follow or last is None or not last.alive:
             return
         time.sleep(3)

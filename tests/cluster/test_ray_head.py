@@ -34,7 +34,7 @@ state = jobs.state("one")
 while not state.finished:
     time.sleep(0.5)
     state = jobs.state("one")
-seen["state"], seen["log"] = state.status, jobs.logs("one")
+seen["state"], seen["log"] = state.status, "".join(jobs.log("one"))
 try:
     jobs.submit("one", "true", {})
 except Exception as error:
