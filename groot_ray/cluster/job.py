@@ -14,14 +14,16 @@ import logging
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from groot_ray.cluster.api import Kubernetes, inside_pod
+from groot_ray.cluster.deadline import worked
 from groot_ray.cluster.driver import document_variable
-from groot_ray.cluster.pipeline import StageView, look, planning_folder
+from groot_ray.cluster.pipeline import StageView, is_at_work, look, planning_folder
 from groot_ray.cluster.ray_api import JobState, RayJobs
 from groot_ray.cluster.ray_cluster import RayPlace, place_of, submit_patiently, wait_for_ray
 from groot_ray.cluster.ray_log import FollowedLog
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 
 NEVER_AGAIN = (2, 64, 65, 66, 70)  # exit codes that the chart's podFailurePolicy does not retry
 LOST_AFTER = 150.0  # seconds without an answer from a Ray head after which its job counts as lost
+RAY_JOB = "Ray job %s is %s"  # said of a submission and its state; `cluster status` reads it
+ABANDONED_AFTER = 120.0  # seconds without anybody who could make the result that is waited for
 
 
 def main(stage: str, document_path: Path, settings_path: Path, digest: str = "") -> int:
@@ -91,6 +95,7 @@ class StageJob:
     told: StageSettings
     kube: Kubernetes | None
     place: RayPlace = field(init=False)
+    abandoned_since: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.place = place_of(self.kube, self.told)
@@ -105,20 +110,28 @@ class StageJob:
 
     def run(self) -> int:
         """Wait, work, and clean up; see `main`."""
-        view = self.wait()
-        planning = planning_folder(self.document, self.told.stage)
-        planner = last_attempt(planning)
-        if view.done and (planner is None or not planner.alive):
-            log.info("%s is done: %s", self.told.stage, view.folder)
-            self.give_back()
-            return 0
-        try:
-            # The attempt that makes the plan finds out the stage's folder only on the way; its record stays where it began.
-            self.work(planning if planner is not None and planner.alive and self.is_ours(planner) else view.folder)
-        except GrootRayError as error:
-            if not isinstance(error, PodTerminated) and (error.exit_code in NEVER_AGAIN or self.is_last_try()):
-                self.give_back()
-            raise
+        while True:
+            view = self.wait()
+            planning = planning_folder(self.document, self.told.stage)
+            planner = last_attempt(planning)
+            if view.done and (planner is None or not planner.alive):
+                log.info("%s is done: %s", self.told.stage, view.folder)
+                break
+            try:
+                # The attempt that makes the plan finds out the stage's folder only on the way; its record stays where it began.
+                at_plan = planner is not None and planner.alive and self.is_ours(planner)
+                self.work(planning if at_plan else view.folder)
+                break
+            except GrootRayError as error:
+                if isinstance(error, PodTerminated):
+                    raise
+                for_good = error.exit_code in NEVER_AGAIN
+                if not for_good and self.is_suspended():  # nobody's failure, so no try is used up
+                    log.info("%s; the queue has taken the Ray cluster's place back: waiting for it again", error)
+                    continue
+                if for_good or self.is_last_try():
+                    self.give_back()
+                raise
         self.give_back()
         return 0
 
@@ -140,24 +153,42 @@ class StageJob:
                 log.info("%s", sentence)
                 said = sentence
             if view is not None:
-                self.look_at_predecessor()
+                self.look_at_predecessor(view)
                 self.drop_outdated()
             time.sleep(self.poll)
 
-    def look_at_predecessor(self) -> None:
-        """Raise PredecessorFailedError when the Job of the stage before has failed for good."""
+    def look_at_predecessor(self, view: StageView) -> None:
+        """Raise PredecessorFailedError when the Job of the stage before has failed for good, or nobody is left to make its result."""
         if self.kube is None or not self.told.after_job:
             return
         try:
             job = self.kube.find(f"/apis/batch/v1/namespaces/{self.told.namespace}/jobs/{self.told.after_job}")
+            conditions = [c for c in (job or {}).get("status", {}).get("conditions", []) if c.get("status") == "True"]
+            for condition in conditions:
+                if condition.get("type") == "Failed":
+                    raise PredecessorFailedError(
+                        f"stage {self.told.after} has failed ({condition.get('message') or condition.get('reason')}); "
+                        f"see kubectl -n {self.told.namespace} logs job/{self.told.after_job}"
+                    )
+            has_ended = job is None or any(condition.get("type") == "Complete" for condition in conditions)
+            if not has_ended or self.is_made_elsewhere(view):
+                self.abandoned_since = None
+                return
         except ServiceUnavailableError:
             return
-        for condition in (job or {}).get("status", {}).get("conditions", []):
-            if condition.get("type") == "Failed" and condition.get("status") == "True":
-                raise PredecessorFailedError(
-                    f"stage {self.told.after} has failed ({condition.get('message') or condition.get('reason')}); "
-                    f"see kubectl -n {self.told.namespace} logs job/{self.told.after_job}"
-                )
+        self.abandoned_since = self.abandoned_since or time.monotonic()
+        if time.monotonic() - self.abandoned_since > ABANDONED_AFTER:
+            raise PredecessorFailedError(
+                f"nobody makes the result of stage {self.told.after}: its Job {self.told.after_job} is "
+                f"{'gone' if job is None else 'complete'} and left none; "
+                f"delete the Job of {self.told.stage} and run helm upgrade with the same values, which makes both again"
+            )
+
+    def is_made_elsewhere(self, view: StageView) -> bool:
+        """Whether somebody works on what this stage waits for, a laptop say."""
+        names = {name for name in (self.told.after, view.waits_for) if name is not None}
+        folders = [look(self.document, name).folder for name in names]
+        return any(map(is_at_work, [*folders, *(planning_folder(self.document, name) for name in names)]))
 
     def drop_outdated(self) -> None:
         """Remove a Ray cluster that still works on what the release was before: its inputs are being made anew."""
@@ -194,8 +225,12 @@ class StageJob:
         """Follow the attempt that an earlier pod of this Job started; False when it is lost and another has to be started."""
         submission = self.submission_id(folder, last.number)
         try:
-            jobs = wait_for_ray(self.place, LOST_AFTER, "", self.alive)
+            if (turn := self.place.waits_for()) is not None:
+                raise TemporaryFailureError(turn)
+            jobs = wait_for_ray(self.place, LOST_AFTER, "", lambda: None)
             state = jobs.state(submission)
+        except PodTerminated:
+            raise
         except TemporaryFailureError:
             state = None
         if state is None:
@@ -233,10 +268,16 @@ class StageJob:
         if attempt is None:
             return
         submission = self.submission_id(folder, attempt.number)
+
+        def wanted() -> None:
+            """Raise when a person has asked for the end, or another attempt has taken over."""
+            with suppress(ServiceUnavailableError):
+                attempt.stoppable.check()
+
         with attempt_until_submitted(attempt):
             self.check_deadline(folder)
-            self.place.start(self.alive)
-            jobs = wait_for_ray(self.place, self.options.ray.start_timeout, self.expected_ray(), self.alive)
+            self.place.start(wanted)
+            jobs = wait_for_ray(self.place, self.options.ray.start_timeout, self.expected_ray(), wanted)
             environment = {
                 "GROOT_RAY_DOCUMENT": document_variable(self.document.model_dump_json(by_alias=True)),
                 "GROOT_RAY_ATTEMPT": f"{attempt.number}:{attempt.ticket.owner}",
@@ -247,7 +288,7 @@ class StageJob:
                 environment[VERSIONS] = json.dumps(shared_versions())
                 environment[GROWTH] = json.dumps(self.told.growth(self.options.ray.gpu.gpus))
             entrypoint = f"python -m groot_ray.cluster.driver {self.told.stage}"
-            submit_patiently(jobs, submission, entrypoint, environment, LOST_AFTER, self.alive)
+            submit_patiently(jobs, submission, entrypoint, environment, LOST_AFTER, wanted)
             log.info("submitted attempt %d as %s", attempt.number, submission)
         self.follow(folder, attempt.number, jobs, submission)
 
@@ -265,17 +306,20 @@ class StageJob:
         Raises:
             GrootRayError: the attempt failed; the exit code is the driver's.
         """
-        silent_since = None
+        silent_since, said = None, ""
         printed = FollowedLog(submission, lambda text: print(text, end="", flush=True))
         while True:
             try:
                 state = jobs.state(submission)
                 if state is not None:
+                    if state.status != said:
+                        said = state.status
+                        log.info(RAY_JOB, submission, said)
                     printed.look(jobs, last=state.finished)
                 silent_since = None
             except ServiceUnavailableError as error:
                 silent_since = silent_since or time.monotonic()
-                if time.monotonic() - silent_since < LOST_AFTER and self.place.digest() is not None:
+                if time.monotonic() - silent_since < LOST_AFTER and self.is_there():
                     time.sleep(self.poll)
                     jobs = self.reconnected(jobs)
                     continue
@@ -344,13 +388,16 @@ class StageJob:
         return failure(code, f"{self.told.stage}, attempt {number}: {sentence}")
 
     def check_deadline(self, folder: Location) -> None:
-        """Stop a stage that has worked for longer than it may; the time counts from this Job's first attempt."""
+        """Stop a stage that has worked for longer than it may, in all attempts of this Job together; waiting is not work."""
         stage = self.options.stages.get(self.told.stage)
         if stage is None or stage.deadline is None:
             return
-        begun = first_claim(folder, self.job_created())
-        if begun is None or time.time() - begun < stage.deadline:
-            return
+        since = self.job_created()
+        try:
+            if since is None or worked(folder, since) < stage.deadline:
+                return
+        except ServiceUnavailableError:
+            return  # storage is away; the next look tells
         sentence = f"worked for longer than its deadline of {format_duration(stage.deadline)}; raise cluster.stages.{self.told.stage}.deadline"
         if request_stop(folder):
             until = time.monotonic() + self.options.ray.save_seconds + 60
@@ -358,15 +405,31 @@ class StageJob:
                 time.sleep(self.poll)
         raise StoppedError(f"{self.told.stage} {sentence}")
 
-    def job_created(self) -> float:
-        """When this Job was made, in Unix seconds; 0 where it cannot be known."""
+    def job_created(self) -> float | None:
+        """When this Job was made, in Unix seconds; 0 outside Kubernetes, None while it cannot be known."""
+        if self.kube is None or not os.environ.get("JOB_NAME"):
+            return 0.0
         job = self.own_job()
         created = (job or {}).get("metadata", {}).get("creationTimestamp")
         if not created:
-            return 0.0
+            return None
         from calendar import timegm
 
         return float(timegm(time.strptime(created, "%Y-%m-%dT%H:%M:%SZ")))
+
+    def is_there(self) -> bool:
+        """Whether the Ray cluster exists, as far as Kubernetes can be asked now."""
+        try:
+            return self.place.digest() is not None
+        except ServiceUnavailableError:
+            return True
+
+    def is_suspended(self) -> bool:
+        """Whether a queue keeps the Ray cluster from running, as far as Kubernetes can be asked now."""
+        try:
+            return self.place.suspended()
+        except GrootRayError:
+            return False
 
     def own_job(self) -> dict[str, Any] | None:
         """This pod's Job, as Kubernetes sees it."""
@@ -392,9 +455,6 @@ class StageJob:
         except ServiceUnavailableError as error:
             log.warning("the Ray cluster could not be removed: %s", error)
 
-    def alive(self) -> None:
-        """Nothing to check while waiting: SIGTERM raises by itself."""
-
 
 class attempt_until_submitted:
     """Keeps an attempt's heartbeat until its driver is submitted, which then goes on with it; writes down an earlier failure."""
@@ -410,15 +470,6 @@ class attempt_until_submitted:
             self.attempt.hand_over()
         else:
             self.attempt.__exit__(kind, error, trace)
-
-
-def first_claim(folder: Location, since: float) -> float | None:
-    """When the first attempt after `since` was claimed, in Unix seconds by storage's clock."""
-    times = []
-    for entry in (folder / "attempts").list(recursive=False):
-        if entry.relative.removesuffix(".json").isdigit() and entry.modified >= since:
-            times.append(entry.modified)
-    return min(times, default=None)
 
 
 def failure(code: int, sentence: str) -> GrootRayError:

@@ -17,6 +17,10 @@ FINISHED = ("SUCCEEDED", "FAILED", "STOPPED")
 NEVER_SET = "GROOT_RAY_NEVER_SET"  # see `literal`
 
 
+class AlreadySubmittedError(TemporaryFailureError):
+    """Ray has seen the submission's id before."""
+
+
 @dataclass(frozen=True)
 class JobState:
     """State of a submitted Ray job: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
@@ -51,7 +55,8 @@ class RayJobs:
         """Start `entrypoint` on the head under an id that was never used, with `environment` as it stands.
 
         Raises:
-            TemporaryFailureError: the id has been used; the next attempt takes another.
+            AlreadySubmittedError: the id has been used; the next attempt takes another.
+            ServiceUnavailableError: Ray does not answer, or refuses.
         """
         body = {
             "entrypoint": entrypoint,
@@ -63,7 +68,7 @@ class RayJobs:
         if status >= 400:
             text = answer.decode(errors="replace")
             if "already exists" in text:
-                raise TemporaryFailureError(
+                raise AlreadySubmittedError(
                     f"Ray has seen the submission {submission_id} already; another attempt is needed"
                 )
             raise ServiceUnavailableError(f"Ray at {self.address} refuses the submission: {_last_line(text)}")

@@ -1,7 +1,7 @@
 """The Ray cluster of a stage, in three kinds: made by KubeRay, scaled StatefulSets, or one that exists.
 
-Each kind answers the same three calls: `start` makes it run and tells where it is, `is_ours` whether it belongs to this version of the
-release, and `stop` gives everything back.
+Each kind answers the same calls: `start` makes it run, `waits_for` says what its head still lacks, `connect` where it is, `digest` which
+version of the release it belongs to, and `stop` gives everything back.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from groot_ray.cluster.api import Kubernetes
-from groot_ray.cluster.ray_api import RayJobs
+from groot_ray.cluster.ray_api import AlreadySubmittedError, RayJobs
 from groot_ray.cluster.settings import StageSettings
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError, TemporaryFailureError
 
 log = logging.getLogger(__name__)
 
+QUEUE = "kueue.x-k8s.io/queue-name"  # label by which Kueue knows a workload's queue
+TELL, REMIND = 30.0, 300.0  # seconds between two lines about what is waited for; about the same thing
 Alive = Callable[[], None]  # called while waiting; raises when there is no sense in going on
 
 
@@ -37,6 +39,14 @@ class RayPlace(Protocol):
 
     def start(self, alive: Alive) -> None:
         """Make the cluster if there is none; waits for the last pods of an earlier one."""
+        ...
+
+    def waits_for(self) -> str | None:
+        """Why its head has no node yet (a queue, a quota, full nodes), as a sentence; None where it has one, or nobody knows."""
+        ...
+
+    def suspended(self) -> bool:
+        """Whether a queue keeps the cluster from running, or has taken its place back."""
         ...
 
     def stop(self) -> None:
@@ -91,6 +101,20 @@ class KubeRayPlace:
         address = f"http://{self.told.cluster}-head-svc.{self.told.namespace}:8265"
         return RayJobs(address, base64.b64decode(token).decode().strip())
 
+    def waits_for(self) -> str | None:
+        cluster = self.kube.find(f"{self.path}/{self.told.cluster}") or {"metadata": {}, "spec": {}}
+        if cluster["spec"].get("suspend"):
+            queue = cluster["metadata"].get("labels", {}).get(QUEUE)
+            return f"RayCluster {self.told.cluster} is suspended" + (f" until queue {queue} admits it" if queue else "")
+        for condition in cluster.get("status", {}).get("conditions", []):
+            if condition.get("status") == "True" and "exceeded quota" in condition.get("message", ""):
+                return f"RayCluster {self.told.cluster} waits for quota: {condition['message']}"
+        return head_waits_for(self.kube, self.told)
+
+    def suspended(self) -> bool:
+        cluster = self.kube.find(f"{self.path}/{self.told.cluster}")
+        return cluster is not None and bool(cluster["spec"].get("suspend"))
+
     def stop(self) -> None:
         if self.digest() is not None:
             log.info("deleting RayCluster %s", self.told.cluster)
@@ -118,6 +142,12 @@ class StaticPlace:
         for group, replicas in self.told.replicas.items():
             if replicas and self._replicas(group) != replicas:
                 self._scale(group, replicas)
+
+    def waits_for(self) -> str | None:
+        return head_waits_for(self.kube, self.told)
+
+    def suspended(self) -> bool:
+        return False
 
     def connect(self) -> RayJobs:
         return RayJobs(f"http://{self.told.cluster}-head.{self.told.namespace}:8265", os.environ.get("RAY_AUTH_TOKEN"))
@@ -155,6 +185,12 @@ class ExternalPlace:
     def start(self, alive: Alive) -> None:
         return
 
+    def waits_for(self) -> str | None:
+        return None
+
+    def suspended(self) -> bool:
+        return False
+
     def connect(self) -> RayJobs:
         return RayJobs(self.told.address, os.environ.get("RAY_AUTH_TOKEN"))
 
@@ -177,32 +213,58 @@ def ray_pods(kube: Kubernetes, told: StageSettings) -> list[dict[str, Any]]:
     return [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
 
 
+def head_waits_for(kube: Kubernetes, told: StageSettings) -> str | None:
+    """Why no node has been found for the head's pod; None where one was, or where there is no such pod yet."""
+    heads = [pod for pod in ray_pods(kube, told) if pod["metadata"].get("labels", {}).get("groot-ray/group") == "head"]
+    if not heads or any(pod["spec"].get("nodeName") for pod in heads):
+        return None
+    name = heads[0]["metadata"]["name"]
+    for condition in heads[0].get("status", {}).get("conditions", []):
+        if condition.get("type") == "PodScheduled" and condition.get("status") != "True":
+            return f"the head's pod {name} waits for a node: {condition.get('message') or condition.get('reason')}"
+    return f"the head's pod {name} waits for a node"
+
+
 def wait_for_ray(place: RayPlace, seconds: float, expected_version: str, alive: Alive) -> RayJobs:
     """Wait until the head answers, and check that its Ray is ours.
+
+    The `seconds` count from when the head has a node: before, it waits for its turn, however long that takes.
 
     Raises:
         TemporaryFailureError: no answer within `seconds`.
         ConfigurationError: the cluster runs another Ray than this image.
     """
-    end, told, trouble = time.monotonic() + seconds, 0.0, ""
-    while time.monotonic() < end:
+    end, told_at, told = time.monotonic() + seconds, float("-inf"), ""
+    while True:
         alive()
         try:
             jobs = place.connect()
             version = jobs.ray_version()
         except ServiceUnavailableError as error:
-            trouble = str(error)
-            if time.monotonic() - told > 30:
-                told = time.monotonic()
-                log.info("waiting for the Ray head: %s", trouble)
-            time.sleep(2)
-            continue
-        if expected_version and version != expected_version:
-            raise ConfigurationError(
-                f"the Ray cluster runs Ray {version} and this image Ray {expected_version}; build both images from one lock (make images)"
-            )
-        return jobs
-    raise TemporaryFailureError(f"the Ray head did not answer within {seconds:.0f} s: {trouble}")
+            trouble = f"waiting for the Ray head: {error}"
+        else:
+            if expected_version and version != expected_version:
+                raise ConfigurationError(
+                    f"the Ray cluster runs Ray {version} and this image Ray {expected_version}; build both images from one lock (make images)"
+                )
+            return jobs
+        turn = _turn(place)
+        if turn is not None:
+            end, trouble = time.monotonic() + seconds, turn
+        elif time.monotonic() >= end:
+            raise TemporaryFailureError(f"the Ray head did not answer within {seconds:.0f} s ({trouble})")
+        if time.monotonic() - told_at > (REMIND if trouble == told else TELL):
+            told, told_at = trouble, time.monotonic()
+            log.info("%s", trouble)
+        time.sleep(2 if turn is None else 5)
+
+
+def _turn(place: RayPlace) -> str | None:
+    """What the head waits for, as far as Kubernetes can be asked now."""
+    try:
+        return place.waits_for()
+    except ServiceUnavailableError:
+        return None
 
 
 def submit_patiently(
@@ -224,7 +286,7 @@ def submit_patiently(
         except ServiceUnavailableError:
             if time.monotonic() > end:
                 raise
-        except TemporaryFailureError:  # the id is known: by a try whose answer was lost?
+        except AlreadySubmittedError:  # by a try whose answer was lost?
             if tries == 1 or jobs.state(submission) is None:
                 raise
             return

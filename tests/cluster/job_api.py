@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +42,8 @@ class RayJob:
         """Its state now, as the API gives it."""
         if self.process is not None and self.status == "RUNNING" and self.process.poll() is not None:
             code = self.process.returncode
-            self.end("SUCCEEDED" if code == 0 else "FAILED", code, "" if code == 0 else f"exit code {code}")
+            said = f"Job entrypoint command failed with exit code {code}, last available logs:\n{self.read()[-2000:]}"
+            self.end("SUCCEEDED" if code == 0 else "FAILED", code, "" if code == 0 else said)
         return {"status": self.status, "message": self.message, "driver_exit_code": self.exit_code}
 
     def read(self) -> str:
@@ -83,6 +85,7 @@ def seen_by_process(body: dict[str, Any]) -> dict[str, str]:
     """The environment that Ray would give to a submission's process."""
     before = dict(os.environ)
     try:
+        os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         update_envs(body["runtime_env"]["env_vars"])
         return dict(os.environ)
     finally:

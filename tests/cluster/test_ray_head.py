@@ -77,6 +77,6 @@ if command -v wget > /dev/null; then bash {tmp_path}/probe.sh > /dev/null && ech
     seen = json.loads(out.split("SEEN")[1].splitlines()[0])
     assert "token" in seen["wrong token"] and seen["state"] == "SUCCEEDED"
     assert "RESOURCES [0, 1.0]" in seen["log"], "the head runs drivers only"
-    assert seen["again"].startswith("TemporaryFailureError"), "an id is used once"
+    assert seen["again"].startswith("AlreadySubmittedError"), "an id is used once"
     assert seen["code"] == 65 and seen["unknown"] is None
     assert "PROBED" in out or "NO WGET" in out

@@ -1,0 +1,292 @@
+"""A stage's Job against a Kubernetes in memory and Ray's job API over HTTP, which runs the real driver: queues, deadlines, predecessors."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_server import ApiServer
+from job_api import TOKEN, JobApi, job_api
+
+from groot_ray.cluster import job as job_module
+from groot_ray.cluster.deadline import worked
+from groot_ray.cluster.job import StageJob
+from groot_ray.cluster.pipeline import look
+from groot_ray.cluster.ray_api import RayJobs
+from groot_ray.cluster.ray_cluster import KubeRayPlace, wait_for_ray
+from groot_ray.cluster.settings import StageSettings
+from groot_ray.errors import PredecessorFailedError, StoppedError, TemporaryFailureError
+from groot_ray.experiment.document import Document, build_document
+from groot_ray.storage.lease import ATTEMPTS, adopt_attempt, attempts, claim_attempt, last_attempt, request_stop
+from groot_ray.storage.location import Location, open_location
+from groot_ray.versions import versions
+
+SPACE = "/apis/ray.io/v1/namespaces/robots/rayclusters"
+CLUSTER = f"{SPACE}/walk-download"
+JOBS = "/apis/batch/v1/namespaces/robots/jobs"
+POD = "/api/v1/namespaces/robots/pods/walk-download-head-1"
+
+
+class HeadHere(KubeRayPlace):
+    """A RayCluster whose head's job API is on this machine."""
+
+    url = ""
+
+    def connect(self) -> RayJobs:
+        return RayJobs(self.url, TOKEN)
+
+
+class Release:
+    """The stage download of a release, and what stands behind it."""
+
+    def __init__(self, folder: Path, dataset: Path, api: JobApi, **stage: Any) -> None:
+        self.api, self.folder = api, folder
+        self.document: Document = build_document(
+            {
+                "experiment": {
+                    "name": "walk",
+                    "storage": {"uri": str(folder / "storage")},
+                    "source": {"uri": str(dataset)},
+                    "embodiment": "aloha_gr1",
+                },
+                "cluster": {"jobs": {"poll": 1}, "stages": {"download": stage}},
+            }
+        )
+        self.kube = ApiServer({"/api/v1/namespaces/robots/configmaps/walk": {"metadata": {"name": "walk", "uid": "u"}}})
+        self.result: int | BaseException | None = None
+
+    def job(self, stage: str = "download", **told: Any) -> StageJob:
+        """A pod of the stage's Job."""
+        labels = {"groot-ray/digest": "one", "kueue.x-k8s.io/queue-name": "robots"}
+        manifest = {"metadata": {"name": f"walk-{stage}", "labels": labels}, "spec": {}}
+        names = {"release": "walk", "instance": "walk", "namespace": "robots", "owner": "walk"}
+        settings = StageSettings(
+            **names, stage=stage, mode="kuberay", digest="one", cluster=f"walk-{stage}", manifest=manifest, **told
+        )
+        job = StageJob(self.document, settings, self.kube.client())
+        place = HeadHere(self.kube.client(), settings)
+        place.url = self.api.url
+        job.place = place
+        return job
+
+    def start(self) -> threading.Thread:
+        """Run the Job's pod beside the test; how it ends is in `result`."""
+
+        def run() -> None:
+            try:
+                self.result = self.job().run()
+            except BaseException as error:
+                self.result = error
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread
+
+    def suspend(self, item: dict[str, Any]) -> None:
+        """What Kueue does to a RayCluster that it has not admitted, or takes the place of."""
+        self.api.away = True
+        item["spec"]["suspend"] = True
+
+    def admit(self) -> None:
+        """Let the RayCluster run: a fresh head, which knows no job."""
+        self.api.jobs.clear()
+        self.api.folder = self.folder
+        self.api.away = False
+        self.kube.objects[CLUSTER]["spec"]["suspend"] = False
+
+    @property
+    def stage(self) -> Location:
+        """The folder of the attempts."""
+        return look(self.document, "download").folder
+
+
+@pytest.fixture
+def release(tmp_path: Path, aloha_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Release]:
+    monkeypatch.setenv("GROOT_RAY_LEASE_SILENCE", "6")
+    monkeypatch.delenv("JOB_NAME", raising=False)
+    with job_api(JobApi(version=versions()["ray"])) as api:
+        yield Release(tmp_path, aloha_dataset, api, deadline=600)
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Wait until `condition` gives something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"waited {seconds:.0f} s in vain")
+
+
+def earlier(file: Location, seconds: float) -> None:
+    """Let a file have been written earlier."""
+    at = file.path.stat().st_mtime - seconds
+    os.utime(file.path, (at, at))
+
+
+def test_a_queue_is_waited_for_outside_the_deadline(release: Release, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    release.kube.admit = release.suspend
+    thread = release.start()
+    until(lambda: "walk-download is suspended until queue robots admits it" in caplog.text)
+    earlier(release.stage / ATTEMPTS / "1.json", 7200)
+    release.admit()
+    thread.join(60)
+    assert release.result == 0, release.result
+    (attempt,) = attempts(first_folder(release))
+    assert attempt.code == 0 and CLUSTER not in release.kube.objects
+    assert "is SUCCEEDED" in caplog.text
+
+
+def test_a_place_that_the_queue_takes_back_uses_up_no_try(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "LOST_AFTER", 1.0)
+    thread = release.start()
+    until(lambda: release.api.jobs)
+    release.suspend(release.kube.objects[CLUSTER])
+    first = last_attempt(release.stage)
+    assert first is not None
+    until(lambda: len(attempts(release.stage)) == 2)
+    release.admit()
+    thread.join(60)
+    assert release.result == 0, release.result
+    assert [attempt.code for attempt in attempts(first_folder(release))] == [75, 0]
+
+
+def first_folder(release: Release) -> Location:
+    """Where the Job's own attempts are: beside the plan, because nobody had pinned the source when it began."""
+    return open_location(release.folder / "storage" / "walk" / "plan" / "download-job")
+
+
+def test_an_attempt_that_waits_in_the_queue_is_made_anew_by_the_next_pod(release: Release) -> None:
+    attempt = claim_attempt(first_folder(release), about={"release": "walk", "digest": "one"})
+    assert attempt is not None
+    attempt.hand_over()  # its pod was killed
+    release.kube.objects[CLUSTER] = {
+        "metadata": {"name": "walk-download", "labels": {"groot-ray/digest": "one"}},
+        "spec": {},
+    }
+    release.suspend(release.kube.objects[CLUSTER])
+    thread = release.start()
+    until(lambda: len(attempts(first_folder(release))) == 2)
+    release.admit()
+    thread.join(60)
+    assert release.result == 0, release.result
+    assert [attempt.code for attempt in attempts(first_folder(release))] == [75, 0]
+
+
+def test_a_stage_can_be_stopped_while_it_is_queued(release: Release) -> None:
+    release.kube.admit = release.suspend
+    thread = release.start()
+    until(lambda: CLUSTER in release.kube.objects)
+    assert request_stop(release.stage)
+    thread.join(60)
+    assert isinstance(release.result, StoppedError)
+    assert last_attempt(first_folder(release)).code == 70 and CLUSTER not in release.kube.objects
+
+
+def test_work_is_stopped_at_its_deadline(release: Release) -> None:
+    thread = release.start()
+    (name,) = until(lambda: list(release.api.jobs))
+    state = last_attempt(release.stage)
+    driver = adopt_attempt(release.stage, state.number, state.owner)
+    earlier(release.stage / ATTEMPTS / "1.adopted.json", 700)
+    until(driver.stop_requested)
+    driver.end(70, "saved")
+    thread.join(60)
+    assert isinstance(release.result, StoppedError) and "longer than its deadline of 10m" in str(release.result)
+    assert CLUSTER not in release.kube.objects, f"{name} gave its cluster back"
+
+
+def test_the_head_has_its_time_from_when_it_has_a_node(release: Release, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    place = release.job().place
+    place.start(lambda: None)
+    release.api.away = True
+    labels = {"groot-ray/stage": "download", "groot-ray/group": "head"}
+    message = "0/3 nodes are available: 3 Insufficient cpu."
+    waiting = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    pod = {"metadata": {"name": "walk-download-head-1", "labels": labels}, "spec": {}}
+    release.kube.objects[POD] = {**pod, "status": {"phase": "Pending", "conditions": [waiting]}}
+    began = time.monotonic()
+
+    def alive() -> None:
+        if time.monotonic() - began > 3:
+            release.kube.objects[POD]["spec"]["nodeName"] = "node-1"
+
+    with pytest.raises(TemporaryFailureError, match="within 1 s"):
+        wait_for_ray(place, 1.0, "", alive)
+    assert time.monotonic() - began > 4, "its second began when it had a node"
+    assert f"walk-download-head-1 waits for a node: {message}" in caplog.text
+
+
+def test_a_quota_without_a_queue_is_waited_for_too(release: Release) -> None:
+    place = release.job().place
+    place.start(lambda: None)
+    assert place.waits_for() is None
+    message = 'pods "walk-download-head" is forbidden: exceeded quota: robots'
+    conditions = [{"type": "ReplicaFailure", "status": "True", "message": message}]
+    release.kube.objects[CLUSTER]["status"] = {"conditions": conditions}
+    assert "exceeded quota: robots" in (place.waits_for() or "")
+
+
+def test_only_work_counts(tmp_path: Path) -> None:
+    folder = open_location(tmp_path)
+
+    def record(name: str, at: float, **content: Any) -> None:
+        (folder / ATTEMPTS / f"{name}.json").write_json(content)
+        os.utime((folder / ATTEMPTS / f"{name}.json").path, (at, at))
+
+    assert worked(folder) == 0
+    record("1", 1000, holder={"release": "walk"})  # waits in a queue for 500 s, works for 100
+    record("1.adopted", 1500)
+    record("1.heartbeat", 1590)
+    record("1.end", 1600)
+    record("2", 2000, holder={"release": "walk"})  # never came to work
+    record("2.end", 2900)
+    record("3", 3000, holder={"release": "walk"})  # works for 50 s and falls silent
+    record("3.adopted", 3100)
+    record("3.heartbeat", 3150)
+    assert worked(folder) == 150
+    assert worked(folder, since=2500) == 50
+    now = time.time()
+    record("4", now - 40, holder={"host": "laptop"})  # works since it was claimed
+    record("4.heartbeat", now - 2)
+    assert 190 <= worked(folder) < 200
+
+
+def test_a_result_that_nobody_makes_is_not_waited_for(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "ABANDONED_AFTER", 0.2)
+    job = release.job("convert", after="download", after_job="walk-download-1a2b")
+    view = look(release.document, "convert")
+    running = {"metadata": {"name": "walk-download-1a2b"}, "status": {}}
+    release.kube.objects[f"{JOBS}/walk-download-1a2b"] = running
+
+    def looks(seconds: float = 0.3) -> None:
+        job.look_at_predecessor(view)
+        time.sleep(seconds)
+        job.look_at_predecessor(view)
+
+    looks()
+    attempt = claim_attempt(look(release.document, "download").folder)
+    assert attempt is not None
+    del release.kube.objects[f"{JOBS}/walk-download-1a2b"]
+    looks()  # a laptop makes it
+    attempt.end(1, "its battery was empty")
+    with pytest.raises(PredecessorFailedError, match="nobody makes the result of stage download: .* is gone") as error:
+        looks()
+    assert error.value.exit_code == 66
+    complete = {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+    release.kube.objects[f"{JOBS}/walk-download-1a2b"] = running | complete
+    with pytest.raises(PredecessorFailedError, match="is complete and left none"):
+        looks()
+
+
+def test_a_job_ends_where_nobody_is_before_it(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "ABANDONED_AFTER", 0.5)
+    with pytest.raises(PredecessorFailedError, match="delete the Job of convert"):
+        release.job("convert", after="download", after_job="walk-download-1a2b").run()
