@@ -7,6 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.document import Document, build_document, load_document
 
 ExperimentFile = Annotated[
@@ -29,4 +30,17 @@ def document_from(path: Path | None, overrides: dict[str, Any], defaults: dict[s
     """Build the document of a command; without a file, `defaults` fill what the schema requires and the command does not need."""
     if path is not None:
         return load_document(path, overrides)
-    return build_document({}, {**(defaults or {}), **overrides}, "the command line")
+    given = {**(defaults or {}), **overrides}
+    advice = []
+    if given.get("experiment.source.uri") is None:
+        advice.append("--source (or --input-dir) with the folder, s3:// URI or hub repository of the recordings")
+    if given.get("experiment.embodiment") is None:
+        from groot_ray.embodiment.load import preset_names
+
+        advice.append(
+            f"--embodiment with a preset ({', '.join(preset_names())}) or the YAML description of your robot "
+            "(groot-ray inspect --propose writes a first one)"
+        )
+    if advice:
+        raise ConfigurationError(f"there is no experiment file, so give {' and '.join(advice)}")
+    return build_document({}, given, "the command line")

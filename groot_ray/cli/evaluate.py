@@ -40,7 +40,7 @@ def command(
 ) -> None:
     """Predict every --action-horizon steps over recorded episodes and compare with what was done.
 
-    Writes metrics.json, evaluation_summary.txt and a plot per trajectory.
+    Writes metrics.json, evaluation_summary.txt and a plot per trajectory; the same call again does nothing, unless --force is given.
     """
     overrides = overrides or {}
     if not checkpoint:
@@ -52,7 +52,7 @@ def command(
 
         run_stage(document_from(experiment, overrides), "evaluate", force=force, output=output)
         return
-    from groot_ray.evaluate.open_loop import evaluate
+    from groot_ray.evaluate.plain import evaluate_into
     from groot_ray.progress import progress
     from groot_ray.storage import open_location
 
@@ -60,13 +60,14 @@ def command(
     options = document_from(experiment, overrides, plain).experiment
     endpoint = options.storage.endpoint
     with progress("evaluate", unit="trajectories") as work:
-        evaluate(
+        evaluate_into(
+            open_location(output or "./eval_results", endpoint),
             [open_location(uri, endpoint) for uri in checkpoint],
             open_location(dataset, endpoint) if dataset else None,
             options.evaluation,
-            open_location(output or "./eval_results", endpoint),
             tag=options.embodiment_tag,
             cache=options.storage.cache,
             tokenizer=options.model.tokenizer,
             progress=work,
+            force=force,
         )

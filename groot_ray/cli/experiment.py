@@ -20,12 +20,15 @@ def register(app: typer.Typer) -> None:
 
 
 def check(experiment: File) -> None:
-    """Check a file against the schema and its embodiment, without touching data or storage."""
+    """Check a file against the schema, its embodiment, and its parts against each other, without touching data or storage."""
     from groot_ray.embodiment import load_embodiment
+    from groot_ray.experiment.agreement import check_agreement
     from groot_ray.experiment.document import load_document
 
     options = load_document(experiment).experiment
     robot = load_embodiment(options.embodiment, options.embodiment_tag)
+    for doubt in check_agreement(options, robot, ["evaluate"]):
+        print(f"{experiment}: {doubt}")
     print(
         f"{experiment}: experiment {options.name!r}, embodiment {robot.name!r} ({robot.tag}), state {robot.state_dim} dims, action {robot.action_dim} dims"
     )

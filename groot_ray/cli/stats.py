@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from groot_ray.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from groot_ray.storage import Location
 
 
 def register(app: typer.Typer) -> None:
@@ -15,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def command(
-    dataset: Annotated[Path, typer.Argument(help="Dataset in GR00T's layout")],
+    dataset: Annotated[str, typer.Argument(help="Dataset in GR00T's layout: folder or s3:// URI")],
     embodiment: Annotated[
         Optional[str], typer.Option(help="Preset or YAML, where the dataset has no meta/embodiment.json")
     ] = None,
@@ -25,16 +28,21 @@ def command(
     embodiment_tag: Annotated[
         Optional[str], typer.Option("--embodiment-tag", help="Tag whose built-in modality configuration is used")
     ] = None,
+    endpoint: Annotated[Optional[str], typer.Option(help="S3 endpoint")] = None,
 ) -> None:
     """Compute meta/stats.json and meta/relative_stats.json, without decoding any video."""
     from groot_ray.statistics.files import compute_statistics
+    from groot_ray.storage import check_storage, open_location
 
-    configs = _modality_configs(dataset, embodiment, modality_config_path, embodiment_tag)
-    for file in compute_statistics(dataset, configs):
+    location = open_location(dataset, endpoint)
+    configs = _modality_configs(location, embodiment, modality_config_path, embodiment_tag)
+    if not location.is_local:
+        check_storage(location)
+    for file in compute_statistics(location, configs):
         print(file.uri)
 
 
-def _modality_configs(dataset: Path, embodiment: str | None, path: Path | None, tag: str | None) -> dict[str, Any]:
+def _modality_configs(dataset: Location, embodiment: str | None, path: Path | None, tag: str | None) -> dict[str, Any]:
     """The configuration that says which action keys are relative and how far they reach."""
     if embodiment is not None:
         from groot_ray.embodiment import load_embodiment
@@ -44,11 +52,14 @@ def _modality_configs(dataset: Path, embodiment: str | None, path: Path | None, 
         from groot_ray.embodiment.nvidia import read_modality_config
 
         return read_modality_config(path, tag)[1]
-    from groot_ray.dataset.groot import GrootDataset
+    from groot_ray.dataset import layout
 
-    converted = GrootDataset(dataset)
-    if converted.embodiment is not None:
-        return converted.embodiment.modality_configs()
+    if not (dataset / layout.INFO).exists():
+        raise ConfigurationError(f"{dataset.uri} is no dataset in GR00T's layout: it has no {layout.INFO}")
+    if (dataset / layout.EMBODIMENT).exists():
+        from groot_ray.embodiment import load_embodiment
+
+        return load_embodiment((dataset / layout.EMBODIMENT).read_json()).modality_configs()
     if tag is not None:
         from groot_ray.model.tags import default_modality_configs, resolve_tag, tag_value
 
@@ -56,6 +67,6 @@ def _modality_configs(dataset: Path, embodiment: str | None, path: Path | None, 
         if default is not None:
             return default
     raise ConfigurationError(
-        f"{dataset} does not say which robot it is of; give --embodiment, --modality-config-path, "
+        f"{dataset.uri} does not say which robot it is of; give --embodiment, --modality-config-path, "
         "or --embodiment-tag with a tag that has a built-in configuration"
     )

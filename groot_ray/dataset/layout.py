@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from groot_ray.dataset.jsonl import to_jsonl
+from groot_ray.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from groot_ray.embodiment.schema import Embodiment
+    from groot_ray.storage import Location
 
 VERSION = "v2.1"
 CHUNK_SIZE = 1000
@@ -55,6 +57,31 @@ def data_path(index: int) -> str:
 def video_path(feature: str, index: int) -> str:
     """Path of an episode's video below the dataset."""
     return VIDEO_PATH.format(episode_chunk=index // CHUNK_SIZE, video_key=feature, episode_index=index)
+
+
+def choose_part(dataset: Location, part: str, option: str = "") -> Location:
+    """The dataset itself, or the part of a conversion's folder that `part` names (train, test, validation).
+
+    Args:
+        option: flag by which another part can be asked for, for the error's advice.
+
+    Raises:
+        ConfigurationError: neither is a dataset in GR00T's layout.
+    """
+    if (dataset / INFO).exists():
+        return dataset
+    if (dataset / part / INFO).exists():
+        return dataset / part
+    parts = [folder.name for folder in dataset.folders() if (folder / INFO).exists()]
+    if not parts:
+        raise ConfigurationError(
+            f"{dataset.uri} is no dataset in GR00T's layout: it has no {INFO}; convert one with groot-ray convert"
+        )
+    advice = f"; or take another part with {option} {parts[0]}" if option else ""
+    raise ConfigurationError(
+        f"{dataset.uri} has no {part} part, only {', '.join(parts)}: give it episodes when converting "
+        f"(--{part}-episodes){advice}"
+    )
 
 
 def info_json(

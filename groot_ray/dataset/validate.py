@@ -20,16 +20,17 @@ from groot_ray.progress import progress
 THREADS = 4
 
 
-def validate_dataset(path: Path | str, videos: bool = True) -> Report:
+def validate_dataset(path: Path | str, videos: bool = True, name: str | None = None) -> Report:
     """Check a dataset: meta files, numbering, columns, values, videos, modality slices and statistics.
 
     Args:
         videos: also open every video and count its frames (without decoding them).
+        name: what the dataset is called in the report; its path when not given.
 
     Returns:
         The findings; nothing is raised for a broken dataset.
     """
-    report = Report(str(path))
+    report = Report(name or str(path))
     try:
         dataset = GrootDataset(path)
     except DataError as error:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from groot_ray.dataset.layout import choose_part
 from groot_ray.evaluate.checkpoints import Checkpoint, find_checkpoints
-from groot_ray.evaluate.record import Before, Record, choose_part, read_record, recorded_part
+from groot_ray.evaluate.record import Before, Record, read_record, recorded_part
 from groot_ray.evaluate.results import compare, describe, verdict
 from groot_ray.evaluate.run import Run, run_policy
 from groot_ray.evaluate.summary import comparison_csv, comparison_summary, evaluation_summary
@@ -73,7 +74,7 @@ def evaluate(
     if dataset is None:
         part = recorded_part(chosen[0].location, records[0], options.split)
     else:
-        part = choose_part(dataset, options.split)
+        part = choose_part(dataset, options.split, "--split")
     folders = result_folders(chosen, output)
     runs = [
         Run(

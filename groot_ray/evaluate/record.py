@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groot_ray.dataset.layout import INFO, choose_part
 from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.schema import ModelOptions
 from groot_ray.storage import Location, NotFoundError, open_location
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from groot_ray.model.gr00t import Gr00tN1d6
 
 log = logging.getLogger(__name__)
-
-INFO = "meta/info.json"
 
 
 @dataclass(frozen=True)
@@ -72,27 +71,6 @@ def read_record(checkpoint: Location) -> Record:
         conf.get("embodiment_tag"),
         open_location(dataset, checkpoint.endpoint, checkpoint.region) if isinstance(dataset, str) else None,
         before,
-    )
-
-
-def choose_part(dataset: Location, split: str) -> Location:
-    """The dataset itself, or the part of a conversion's folder that `split` names.
-
-    Raises:
-        ConfigurationError: neither is a dataset in GR00T's layout.
-    """
-    if (dataset / INFO).exists():
-        return dataset
-    if (dataset / split / INFO).exists():
-        return dataset / split
-    parts = [folder.name for folder in dataset.folders() if (folder / INFO).exists()]
-    if parts:
-        raise ConfigurationError(
-            f"{dataset.uri} has no {split} part, only {', '.join(parts)}: keep episodes back when converting (--test-episodes, "
-            f"--validation-episodes), or evaluate another part with --split {parts[0]}"
-        )
-    raise ConfigurationError(
-        f"{dataset.uri} is no dataset in GR00T's layout: it has no {INFO}; convert one with groot-ray convert"
     )
 
 

@@ -112,6 +112,10 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             sentences.append(f"unknown key {name!r}{did_you_mean(str(place[-1]), known)}")
         elif item["type"] == "missing":
             sentences.append(f"{name!r} is missing")
+        elif item["type"] in ("model_type", "model_attributes_type"):
+            given = item.get("input")
+            what = "is empty" if given is None else f"is {given!r}"
+            sentences.append(f"{name!r} {what}; it takes keys and values, or is left out")
         else:
             message = item["msg"].removeprefix("Value error, ")
             message = message[:1].lower() + message[1:]

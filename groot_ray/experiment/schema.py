@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Count = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0, strict=True)]
 
 
 def operational(default: Any, description: str, **rules: Any) -> Any:
@@ -62,7 +62,7 @@ class ConversionOptions(Strict):
         "timestamp: nearest recorded timestamp, for recordings with dropped frames",
     )
     resolution: int = Field(256, ge=32, multiple_of=2, description="edge of the square picture in pixels")
-    codec: str = Field("h264", description="h264, mp4v, hevc or av1")
+    codec: Literal["h264", "mp4v", "hevc", "av1"] = Field("h264", description="video codec of the converted dataset")
     gop: int = Field(2, ge=1, description="distance of key frames; 2 lets training read single frames quickly")
     quality: int = Field(
         23, ge=0, le=51, description="constant rate factor (h264, hevc, av1); smaller is better and larger"
@@ -84,6 +84,16 @@ class SplitOptions(Strict):
     seed: int | None = Field(
         None, description="shuffle the episodes with this seed before cutting; in order when not given"
     )
+
+    @field_validator("train", "validation", "test", mode="before")
+    @classmethod
+    def _count_or_share(cls, value: Any) -> Any:
+        wrong = isinstance(value, bool | str) or (isinstance(value, float) and not 0 < value < 1)
+        if wrong or (isinstance(value, int) and value < 0):
+            raise ValueError(
+                "give a whole number of episodes, or a share between 0 and 1; train takes all that are left when it is not given"
+            )
+        return value
 
 
 class ModelOptions(Strict):
@@ -207,6 +217,11 @@ class EvaluationOptions(Strict):
     baselines: bool = Field(True, description="also evaluate the untrained model and holding the current pose")
     batch_size: int = operational(8, "observations per forward pass", ge=1)
     plots: bool = operational(True, "write a plot for each trajectory")
+
+    @field_validator("checkpoints", mode="before")
+    @classmethod
+    def _one_step_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class Experiment(Strict):

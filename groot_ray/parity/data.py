@@ -17,7 +17,7 @@ from groot_ray.dataset.groot import GrootDataset
 from groot_ray.dataset.shards import Shard, schedule, shard_episodes, shard_lengths
 from groot_ray.model.processor import Processor
 from groot_ray.model.prompt import formalize, render
-from groot_ray.model.tokenizer import has_tokenizer
+from groot_ray.model.tokenizer import build_tokenizer, has_tokenizer
 from groot_ray.parity.check import Check, absent, close, equal, guarded
 from groot_ray.statistics.files import dataset_statistics
 from groot_ray.statistics.mixture import merge_statistics
@@ -26,6 +26,7 @@ from groot_ray.storage import open_location
 PART = "data"
 NORMALISED = 1e-6
 STATISTICS = 1e-6
+PROCESSOR, CONFIGS = "data/processor/processor_config.json", "data/modality_configs.json"
 SEED = 42  # the reference's, for shards and their order
 
 
@@ -76,14 +77,29 @@ class Recorded:
         """The recorded processor; without the real vocabulary prompts cannot be tokenised."""
         return Processor.from_directory(self.folder / "data" / "processor", tokenizer=self.tokenizer or "tiny")
 
+    @property
+    def has_processor(self) -> bool:
+        """Whether a processor was recorded."""
+        return self.file("data/processor/processor_config.json") is not None
+
+    @cached_property
+    def all_configs(self) -> Mapping[str, Any]:
+        """Modality configurations by tag: the processor's, else those recorded by themselves; empty where there are none."""
+        if self.has_processor:
+            return self.processor.modality_configs
+        recorded: dict[str, Any] = (
+            self.json("data/modality_configs.json") if self.file("data/modality_configs.json") else {}
+        )
+        return recorded
+
     @cached_property
     def tag(self) -> str:
         """The tag that the recorded sample is of."""
-        tags = list(self.processor.modality_configs)
+        tags = list(self.all_configs)
         if len(tags) == 1:
             return tags[0]
         sample = self.arrays("data/processor_sample.npz") or {}
-        if "eval.embodiment_id" in sample:
+        if "eval.embodiment_id" in sample and self.has_processor:
             number = int(sample["eval.embodiment_id"])
             tags = [tag for tag in tags if self.processor.embodiment_ids[tag] == number]
         elif self.file("data/modality_configs.json") is not None:
@@ -93,7 +109,7 @@ class Recorded:
     @cached_property
     def configs(self) -> Mapping[str, Any]:
         """The tag's modality configuration as plain data."""
-        return self.processor.modality_configs[self.tag]
+        return self.all_configs[self.tag]
 
     @cached_property
     def dataset(self) -> GrootDataset:
@@ -127,6 +143,14 @@ class Recorded:
         return best
 
 
+def lacking(recorded: Recorded, quantity: str, *files: str) -> Iterator[Check]:
+    """One check that was not made, for the first of the `files` that is not there."""
+    for name in files:
+        if recorded.file(name) is None:
+            yield absent(PART, quantity, f"no {name}")
+            return
+
+
 def find_tokenizer(folder: Path) -> Path | None:
     """A folder ``tokenizer`` in the fixtures' folder or in one of the three above it."""
     for above in (folder, *list(folder.resolve().parents)[:3]):
@@ -136,25 +160,27 @@ def find_tokenizer(folder: Path) -> Path | None:
 
 
 def _prompt(recorded: Recorded) -> Iterator[Check]:
-    if recorded.file("data/prompt.json") is None:
-        yield absent(PART, "prompt", "no data/prompt.json")
+    if missing := list(lacking(recorded, "prompt", "data/prompt.json")):
+        yield from missing
         return
     theirs = recorded.json("data/prompt.json")
+    formal = not recorded.has_processor or recorded.processor.settings.get("formalize_language", True)
+    instruction = formalize(theirs["raw_text"]) if formal else theirs["raw_text"]
     for mode, text in theirs["texts"].items():
         pictures = text.count("<image-")
-        yield equal(PART, f"prompt text ({mode})", render(formalize(theirs["raw_text"]), pictures), text)
+        yield equal(PART, f"prompt text ({mode})", render(instruction, pictures), text)
     if recorded.tokenizer is None:
         yield absent(PART, "prompt tokens", "no real vocabulary: give it with --tokenizer")
         return
-    ids = recorded.processor.tokenizer.encode
+    ids = build_tokenizer(recorded.tokenizer).encode
     expected = [token for token, _, count in theirs["run_length_layout"] for _ in range(count)]
     expanded = "".join(text * count for _, text, count in theirs["run_length_layout"])
     yield equal(PART, "prompt tokens", np.asarray(ids(expanded)), np.asarray(expected), f"{len(expected)} tokens")
 
 
 def _files(recorded: Recorded) -> Iterator[Check]:
-    if recorded.file("data/processor/processor_config.json") is None:
-        yield absent(PART, "processor files", "no data/processor")
+    if missing := list(lacking(recorded, "processor files", PROCESSOR)):
+        yield from missing
         return
     with tempfile.TemporaryDirectory() as folder:
         recorded.processor.save(Path(folder))
@@ -166,8 +192,8 @@ def _files(recorded: Recorded) -> Iterator[Check]:
 
 def _sample(recorded: Recorded) -> Iterator[Check]:
     theirs = recorded.arrays("data/processor_sample.npz")
-    if theirs is None:
-        yield absent(PART, "sample", "no data/processor_sample.npz")
+    if theirs is None or not recorded.has_processor:
+        yield from lacking(recorded, "sample", "data/processor_sample.npz", PROCESSOR)
         return
     raw = _raw(recorded, theirs)
     for mode in ("train", "eval"):
@@ -223,8 +249,8 @@ def _batch(recorded: Recorded) -> Iterator[Check]:
     if theirs is None or "batch.state" not in theirs:
         yield absent(PART, "batch", "no recorded batch in data/processor_sample.npz")
         return
-    if recorded.file("dataset") is None:
-        yield absent(PART, "batch", "no dataset/ to take its samples from")
+    if missing := list(lacking(recorded, "batch", PROCESSOR, f"dataset/{layout.INFO}", "dataset/videos")):
+        yield from missing
         return
     places = [recorded.found(s, a) for s, a in zip(theirs["batch.state"], theirs["batch.action"], strict=True)]
     if any(place is None for place in places):
@@ -235,12 +261,19 @@ def _batch(recorded: Recorded) -> Iterator[Check]:
         for place in places
         if place
     ]
+    if recorded.tokenizer is not None:
+        for row, place in enumerate(places):
+            assert place is not None
+            samples[row]["language"] = _instruction_of(recorded, place, samples[row], theirs, row)
     batch = recorded.processor.collate([recorded.processor.process(sample, train=False) for sample in samples])
     for name in ("state", "action"):
         yield close(PART, f"batch {name}", batch[name], theirs[f"batch.{name}"], NORMALISED)
     for name in ("action_mask", "embodiment_id"):
         yield equal(PART, f"batch {name}", batch[name].numpy(), theirs[f"batch.{name}"])
     pixels = [image[None] if image.ndim == 3 else image for image in batch["pixel_values"]]
+    count = sum(name.startswith("batch.pixel_values_") for name in theirs)
+    if count:
+        yield equal(PART, "batch pixel values: pictures", len(pixels), count)
     for index, image in enumerate(pixels):
         if f"batch.pixel_values_{index}" in theirs:
             yield close(PART, f"batch pixel values {index}", image, theirs[f"batch.pixel_values_{index}"], NORMALISED)
@@ -251,20 +284,42 @@ def _batch(recorded: Recorded) -> Iterator[Check]:
         yield equal(PART, f"batch {name}", batch[name].numpy(), theirs[f"batch.{name}"])
 
 
+def _instruction_of(
+    recorded: Recorded, place: tuple[int, int], sample: dict[str, Any], theirs: Mapping[str, np.ndarray], row: int
+) -> str:
+    """Which of the episode's task texts a row of the recorded batch has: the reference draws one at random."""
+    wanted = theirs["batch.input_ids"][row][theirs["batch.attention_mask"][row].astype(bool)]
+    draws = (
+        recorded.dataset.sample(*place, recorded.configs, recorded.tag, np.random.default_rng(seed), with_images=False)
+        for seed in range(32)
+    )
+    texts = dict.fromkeys([sample["language"], *(draw["language"] for draw in draws)])
+    if len(texts) > 1:
+        for text in texts:
+            batch = recorded.processor.collate([recorded.processor.process({**sample, "language": text}, train=False)])
+            if np.array_equal(batch["input_ids"].numpy()[0][batch["attention_mask"].numpy()[0].astype(bool)], wanted):
+                return text
+    return next(iter(texts))
+
+
 def _statistics(recorded: Recorded) -> Iterator[Check]:
     if recorded.file(f"dataset/{layout.STATS}") is None:
         yield absent(PART, "statistics", f"no dataset/{layout.STATS}")
         return
+    configs = recorded.configs if recorded.all_configs else {}
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "dataset"
         shutil.copytree(recorded.folder / "dataset", copy, ignore=shutil.ignore_patterns("videos"))
-        absolute, relative = dataset_statistics(open_location(copy), recorded.configs)
+        absolute, relative = dataset_statistics(open_location(copy), configs)
     for name, ours, file in (
         ("stats.json", absolute, layout.STATS),
         ("relative_stats.json", relative, layout.RELATIVE_STATS),
     ):
         if recorded.file(f"dataset/{file}") is None:
             yield absent(PART, name, f"no dataset/{file}")
+            continue
+        if file == layout.RELATIVE_STATS and not configs:
+            yield absent(PART, name, f"no {CONFIGS} and no {PROCESSOR}")
             continue
         theirs = recorded.json(f"dataset/{file}")
         yield equal(PART, f"{name} keys", sorted(ours), sorted(theirs))
@@ -275,8 +330,12 @@ def _statistics(recorded: Recorded) -> Iterator[Check]:
 
 def _merged(recorded: Recorded) -> Iterator[Check]:
     """The statistics that the reference's run normalises with: of a single dataset here, so those of its parts by key."""
-    if recorded.file("data/statistics_merged.json") is None or recorded.file("dataset") is None:
-        yield absent(PART, "merged statistics", "no data/statistics_merged.json with dataset/")
+    needed = ("data/statistics_merged.json", f"dataset/{layout.STATS}")
+    if missing := list(lacking(recorded, "merged statistics", *needed)):
+        yield from missing
+        return
+    if not recorded.all_configs:
+        yield from lacking(recorded, "merged statistics", CONFIGS)
         return
     own = recorded.dataset.statistics(recorded.configs)
     theirs = recorded.json("data/statistics_merged.json")[recorded.tag]
@@ -300,7 +359,7 @@ def _shards(recorded: Recorded) -> Iterator[Check]:
         return
     theirs = recorded.json("data/shards.json")
     lengths = theirs["effective_lengths"]
-    if recorded.file("dataset") is not None:
+    if recorded.file(f"dataset/{layout.INFO}") is not None and recorded.all_configs:
         ours = [
             recorded.dataset.effective_length(position, recorded.configs) for position in range(len(recorded.dataset))
         ]
@@ -342,8 +401,9 @@ def _seed(recorded: Mapping[str, Any], fits: Callable[[int], bool]) -> int:
 
 def _stream(recorded: Recorded) -> Iterator[Check]:
     theirs = recorded.arrays("data/stream_first12.npz")
-    if theirs is None or recorded.file("dataset") is None:
-        yield absent(PART, "samples of the stream", "no data/stream_first12.npz with dataset/")
+    needed = ("data/stream_first12.npz", f"dataset/{layout.INFO}", PROCESSOR)
+    if theirs is None or any(recorded.file(name) is None for name in needed):
+        yield from lacking(recorded, "samples of the stream", *needed)
         return
     places, state, action = [], 0.0, 0.0
     for their_state, their_action in zip(theirs["state"], theirs["action"], strict=True):

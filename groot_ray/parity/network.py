@@ -35,11 +35,8 @@ def network_checks(fixtures: Path) -> list[Check]:
     """All checks for which the folder has recorded outputs."""
     checks: list[Check] = []
     model = fixtures / "model"
-    if (
-        (model / "model.safetensors").is_file()
-        and (model / "inputs.npz").is_file()
-        and (model / "config.json").is_file()
-    ):
+    missing = [name for name in ("config.json", "model.safetensors", "inputs.npz") if not (model / name).is_file()]
+    if not missing:
         for quantity, function in (
             ("training forward", _training),
             ("optimiser", _optimiser),
@@ -50,7 +47,7 @@ def network_checks(fixtures: Path) -> list[Check]:
         ):
             checks += guarded(PART, quantity, lambda function=function: function(Recorded(model)))
     else:
-        checks.append(absent(PART, "network", "no model/ with config.json, model.safetensors and inputs.npz"))
+        checks.append(absent(PART, "network", f"no {', '.join(f'model/{name}' for name in missing)}"))
     checks += guarded(PART, "3B names", lambda: _names(fixtures / "state_dict_3b.json"))
     return checks
 

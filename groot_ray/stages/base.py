@@ -76,6 +76,10 @@ class Stage(ABC):
     def run(self, context: Context) -> Made:
         """Make the result in `context.output`, or go on with what an attempt before has left there."""
 
+    def look(self, work: Work) -> None:
+        """Raise for what is wrong with the inputs, before anything is written to a plain folder."""
+        return
+
     @abstractmethod
     def run_plain(self, context: Context) -> Made:
         """Make the result in a plain folder that the user named, without keys."""

@@ -52,6 +52,14 @@ class Convert(Stage):
         made = self._convert(context, source, splits)
         return Made(made.to_json(), conversion_files(context.output, bool(made.bad)), _sentence(made))
 
+    def look(self, work: Work) -> None:
+        from groot_ray.dataset.lerobot import open_source
+
+        _ = work.embodiment
+        location = source_of(work.experiment).location
+        if location is not None:
+            open_source(location)
+
     def run_plain(self, context: Context) -> Made:
         from groot_ray.convert.splits import split_episodes
         from groot_ray.dataset.lerobot import open_source

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from groot_ray import __version__
 from groot_ray.errors import PredecessorFailedError, StoppedError, TemporaryFailureError
+from groot_ray.experiment.agreement import check_agreement
 from groot_ray.experiment.document import Document
 from groot_ray.progress import format_duration
 from groot_ray.stages.base import Context, Made, NotReady, Stage
@@ -59,7 +60,8 @@ def run_all(document: Document, only: Sequence[str] | None = None, force: bool =
     names = [name for name in STAGES if only is None or name in [stage_named(chosen).name for chosen in only]]
     work = Work(document, refresh="download" in names)
     check_storage(work.root)
-    _ = work.robot
+    for doubt in check_agreement(work.experiment, work.embodiment, names):
+        log.warning("%s", doubt)
     if {"download", "convert"} & set(names):
         _ = work.source
     if "finetune" in names:
@@ -134,6 +136,7 @@ def _run(
 
 def _run_plain(work: Work, stage: Stage, output: Location, force: bool, wait: bool) -> Outcome:
     """A stage into a folder that the user named: under a lease as well, but without keys and manifest."""
+    stage.look(work)
     check_storage(output)
     _need_inputs(work, stage, plain=True)
     attempt = claim_attempt(output / PLAIN / stage.name, wait=wait)

@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groot_ray.errors import (
-    ConfigurationError,
     GrootRayError,
     ServiceUnavailableError,
     StoppedError,
     TemporaryFailureError,
 )
 from groot_ray.experiment.schema import ModelOptions, TrainingOptions
-from groot_ray.model.tags import resolve_tag
 from groot_ray.progress import Progress
 from groot_ray.ray_session import ensure_ray, has_gpus
 from groot_ray.storage import Location, check_storage
@@ -60,7 +58,7 @@ def finetune(
     """Finetune on a dataset in GR00T's layout, or go on with a run that was interrupted.
 
     Args:
-        dataset: the training part of a conversion, or any dataset in GR00T's layout.
+        dataset: a conversion's folder (its train part is taken), or any dataset in GR00T's layout.
         output: the run's folder; see `run_folder`.
         tag: embodiment tag by name or value; the one that the dataset was converted for when not given.
         modality_configs: replaces the dataset's; `training.modality_config_path` does so too.
@@ -74,6 +72,9 @@ def finetune(
         ConfigurationError, DataError: options, model and dataset do not fit each other.
         TemporaryFailureError: workers were lost again and again.
     """
+    from groot_ray.dataset.layout import choose_part
+
+    dataset = choose_part(dataset, "train")  # before anything is written
     check_storage(output)
     if attempt is not None:
         return _finetune(dataset, output, model, training, tag, modality_configs, cache, attempt, progress, force)
@@ -104,8 +105,9 @@ def _finetune(
     if finished is not None:
         log.info("the run in %s has done its %d steps", output.uri, training.max_steps)
         return summarise(run, finished, already_done=True)
-    log.info("%s: training on %s, checkpoints in %s", training.experiment_name or "finetune", dataset.uri, output.uri)
     plan = make_plan(dataset, output, model, training, tag, modality_configs, cache, attempt)
+    name = training.experiment_name or "finetune"
+    log.info("%s: training on %s, checkpoints in %s", name, plan.dataset.uri, output.uri)
     if training.workers[1] > 0:
         ensure_ray()
     follow = Follower(progress or Progress("finetune", training.max_steps), training.max_steps, resources)
@@ -147,24 +149,16 @@ def make_plan(
     Raises:
         ConfigurationError: the dataset is none, the tag or the modality configuration file is wrong, or wandb is not installed.
     """
-    from groot_ray.dataset import layout
     from groot_ray.train.assemble import FinetunePlan
+    from groot_ray.train.modalities import known_tag
     from groot_ray.train.trackers import require_wandb
 
-    if not (dataset / layout.INFO).exists():
-        part = next((name for name in ("train", "test") if (dataset / name / layout.INFO).exists()), None)
-        advice = (
-            f"name one of its parts, such as {dataset.uri}/{part}"
-            if part
-            else "convert recordings with: groot-ray convert"
-        )
-        raise ConfigurationError(f"{dataset.uri} is no dataset in GR00T's layout ({layout.INFO} is missing); {advice}")
     if training.modality_config_path is not None:
         from groot_ray.embodiment.nvidia import read_modality_config
 
         tag, modality_configs = read_modality_config(training.modality_config_path, tag)
-    if tag is not None and model.base is None:
-        tag = resolve_tag(tag)
+    if tag is not None:
+        tag = known_tag(tag, model, output.endpoint)
     if training.use_wandb:
         require_wandb()
     return FinetunePlan(

@@ -4,16 +4,52 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groot_ray.errors import ConfigurationError, DataError
+from groot_ray.errors import ConfigurationError, DataError, GrootRayError
 from groot_ray.model.tags import NEW_EMBODIMENT, default_modality_configs, resolve_tag, tag_value
+from groot_ray.storage import open_location
 
 if TYPE_CHECKING:
     from groot_ray.dataset.groot import GrootDataset
+    from groot_ray.experiment.schema import ModelOptions
     from groot_ray.model.processor import Processor
 
 log = logging.getLogger(__name__)
+
+TAG_FILES = ("embodiment_id.json", "processor_config.json")
+
+
+def known_tag(text: str, model: ModelOptions, endpoint: str | None) -> str:
+    """The NAME of a tag that GR00T N1.6 or the base model knows; of the model only its small files are read.
+
+    Raises:
+        ConfigurationError: neither knows it, or the base model cannot be found.
+    """
+    try:
+        return resolve_tag(text)
+    except ConfigurationError as unknown:
+        if model.base is None:
+            raise
+        try:
+            own = base_tags(model.base, model.revision, endpoint)
+        except GrootRayError as error:
+            log.debug("the base model's own tags are not known: %s", error)
+            raise unknown from None
+        return resolve_tag(text, own)
+
+
+def base_tags(base: str, revision: str | None, endpoint: str | None) -> list[str]:
+    """Values of the tags that a checkpoint (folder, URI or hub repository) has weights or a configuration for."""
+    if base.startswith(("s3://", "file://")) or Path(base).expanduser().is_dir():
+        folder = open_location(base if "://" in base else str(Path(base).expanduser()), endpoint)
+    else:
+        from groot_ray.model.hub import fetch_files
+
+        folder = open_location(fetch_files(base, TAG_FILES, revision=revision, what="the base model"))
+    numbers, config = ((folder / name).read_json() if (folder / name).exists() else {} for name in TAG_FILES)
+    return [*numbers, *config.get("processor_kwargs", {}).get("modality_configs", {})]
 
 
 def choose_tag(given: str | None, dataset: GrootDataset, processor: Processor) -> str:
@@ -70,7 +106,6 @@ def choose_statistics(dataset: GrootDataset, modality_configs: Mapping[str, Any]
     except DataError as error:
         log.info("computing the statistics of %s (%s)", dataset.path, error)
     from groot_ray.statistics.files import dataset_statistics
-    from groot_ray.storage import open_location
 
     absolute, relative = dataset_statistics(open_location(dataset.path), modality_configs)
     # Statistics are cached properties: put in place, they are what `statistics` reads from.

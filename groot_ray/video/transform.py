@@ -41,14 +41,14 @@ class Box:
 def fit_boxes(height: int, width: int, size: int, fit: str) -> tuple[Box, Box]:
     """Which part of a `height` x `width` picture is used, and where in the `size` x `size` picture it goes.
 
-    crop: the centre square fills the target. letterbox: the whole picture, its longer side filling the target, bars on even
-    rows (so that subsampled chroma has the same bars). stretch: the whole picture fills the target, whatever its shape.
+    crop: the centre square, from an even row and column on (so that subsampled chroma is cut alike), fills the target. letterbox:
+    the whole picture, its longer side filling the target, bars on even rows (for the same reason). stretch: the whole picture fills the target, whatever its shape.
     """
     whole = Box(0, 0, height, width)
     target = Box(0, 0, size, size)
     if fit == "crop":
         side = min(height, width)
-        return Box((height - side) // 2, (width - side) // 2, side, side), target
+        return Box((height - side) // 4 * 2, (width - side) // 4 * 2, side, side), target
     if fit == "stretch":
         return whole, target
     if fit == "letterbox":

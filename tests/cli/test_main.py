@@ -64,3 +64,11 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
     done = groot_ray("run", "none.yaml", cwd=tmp_path)
     assert done.returncode == 64
     assert "experiment file 'none.yaml' does not exist" in done.stderr
+
+
+def test_the_guides_conversion_line_asks_for_the_robot(tmp_path: Path) -> None:
+    done = groot_ray("convert", "--input-dir", "./d", "--output-dir", "./o", "--target-fps", "20", cwd=tmp_path)
+    assert done.returncode == 64 and "give --embodiment with a preset (aloha, aloha_gr1," in done.stderr
+    done = groot_ray("convert", "--input-dir", "./d", "--output-dir", "./o", "--embodiment", "aloha", cwd=tmp_path)
+    assert done.returncode == 64 and "/d" in done.stderr
+    assert not list(tmp_path.iterdir()), "nothing is written for a source that is not there"

@@ -136,6 +136,17 @@ class Space:
         )
         return self.get("pods", "-l", select)
 
+    def job_names(self, release: str) -> dict[str, str]:
+        """Name of each stage's newest Job."""
+        jobs = self.get("jobs", "-l", f"groot-ray/release={release}")
+        jobs.sort(key=lambda job: job["metadata"]["creationTimestamp"])
+        return {job["metadata"]["labels"]["groot-ray/stage"]: job["metadata"]["name"] for job in jobs}
+
+    def job_log(self, release: str, stage: str) -> str:
+        """What the pod of a stage's Job has printed: the driver's log."""
+        pods = self.pods(release, stage=stage, component="job")
+        return self.kubectl("logs", pods[-1]["metadata"]["name"], check=False) if pods else ""
+
     def leftovers(self) -> set[str]:
         """Objects in the namespace that neither Kubernetes nor the demo's storage put there."""
         kinds = "pods,jobs,services,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,statefulsets,deployments,rayclusters,persistentvolumeclaims"

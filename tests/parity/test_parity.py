@@ -73,6 +73,28 @@ def test_the_whole_fixtures_agree(shared_dir: Path, capsys: pytest.CaptureFixtur
     } <= set(names)
 
 
+@pytest.mark.parametrize(
+    ("without", "still", "told"),
+    [
+        (["model", "data/processor"], "data relative_stats.json eef q99", "no data/processor/processor_config.json"),
+        (["model", "data"], "data stats.json action std", "no data/prompt.json"),
+        (["model", "dataset/videos"], "data samples of the stream: action", "no dataset/videos"),
+        (["model/inputs.npz", "dataset"], "data eval images", "no model/inputs.npz"),
+    ],
+)
+def test_a_folder_with_some_of_it_is_compared_as_far_as_it_goes(
+    without: list[str], still: str, told: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "fixtures"
+    shutil.copytree(CUT, folder)
+    for name in without:
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+    checks = run(folder)
+    assert failed(checks) == []
+    assert by_name(checks)[still].ok
+    assert told in {check.note for check in checks if check.ok is None}
+
+
 def test_differences_are_found(tmp_path: Path) -> None:
     folder = tmp_path / "fixtures"
     shutil.copytree(CUT, folder)

@@ -30,7 +30,8 @@ def test_boxes_lie_within_and_keep_the_shape(height: int, width: int, size: int,
     )
     if fit == "crop":
         assert used.height == used.width == min(height, width)
-        assert abs(2 * used.top + used.height - height) <= 1 and abs(2 * used.left + used.width - width) <= 1
+        assert used.top % 2 == used.left % 2 == 0
+        assert 0 <= height - 2 * used.top - used.height <= 3 and 0 <= width - 2 * used.left - used.width <= 3
     if fit == "letterbox":
         assert max(target.height, target.width) >= size - 1
         assert target.height % 2 == target.width % 2 == target.top % 2 == target.left % 2 == 0
@@ -92,6 +93,15 @@ def test_planes_agree_with_the_definition_on_a_real_recording(aloha_dataset: Pat
         difference = differences(frame, fit)
         assert np.abs(difference).mean() < 0.25 and abs(difference.mean()) < 0.05
         assert 10 * np.log10(255**2 / (difference**2).mean()) > 45
+
+
+@pytest.mark.parametrize("size", [(270, 480), (480, 642), (260, 346), (1242, 2208)])
+def test_a_square_with_an_odd_centre_is_cut_alike(size: tuple[int, int]) -> None:
+    y, x = np.mgrid[0 : size[0], 0 : size[1]]
+    wave = 127 + 100 * np.sin(x / size[0] * 40) * np.cos(y / size[0] * 50)
+    picture = np.repeat(wave[..., None], 3, axis=-1).astype(np.uint8)
+    frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+    assert np.abs(differences(frame, "crop")).mean() < 0.5
 
 
 @pytest.mark.parametrize("fit", FITS)
