@@ -5,9 +5,10 @@ Loads neither Ray nor torch, and pins nothing: reading a whole source or base mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.document import Document
 from groot_ray.storage.lease import ATTEMPTS, attempts
 from groot_ray.storage.location import Location, open_location
@@ -92,3 +93,15 @@ def is_at_work(folder: Location) -> bool:
     """Whether an attempt in `folder` is running."""
     states = attempts(folder)
     return bool(states) and states[-1].alive
+
+
+def check_workers(document: Document, stages: Iterable[str] | None = None) -> None:
+    """Whether the training of a document, if `stages` (all when not given) have it, can run on a Ray cluster elsewhere.
+
+    Raises:
+        ConfigurationError: it trains inside the command's own process.
+    """
+    if document.experiment.training.workers[1] == 0 and (stages is None or "finetune" in stages):
+        raise ConfigurationError(
+            "training.num_workers: 0 trains inside the command's own process, without Ray pods; give 1 or more, or use groot-ray run"
+        )

@@ -268,26 +268,33 @@ def _turn(place: RayPlace) -> str | None:
 
 
 def submit_patiently(
-    jobs: RayJobs, submission: str, entrypoint: str, environment: dict[str, str], seconds: float, alive: Alive
+    jobs: RayJobs,
+    submission: str,
+    entrypoint: str,
+    environment: dict[str, str],
+    seconds: float,
+    alive: Alive = lambda: None,
+    **runtime: Any,
 ) -> None:
-    """Submit to a head that has just begun to answer: its agent may still be starting, or an answer be lost.
+    """Submit to a head that may have just begun to answer, or whose answer may be lost: under one id, so that it is started once.
 
     Raises:
+        AlreadySubmittedError: the id was used before.
         ServiceUnavailableError: it does not take the submission within `seconds`.
     """
     end = time.monotonic() + seconds
-    tries = 0
+    asked_before = False
     while True:
         alive()
-        tries += 1
         try:
-            jobs.submit(submission, entrypoint, environment)
+            jobs.submit(submission, entrypoint, environment, **runtime)
             return
+        except AlreadySubmittedError:
+            if asked_before:  # and the answer was lost
+                return
+            raise
         except ServiceUnavailableError:
             if time.monotonic() > end:
                 raise
-        except AlreadySubmittedError:  # by a try whose answer was lost?
-            if tries == 1 or jobs.state(submission) is None:
-                raise
-            return
+        asked_before = True
         time.sleep(2)

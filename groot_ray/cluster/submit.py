@@ -14,14 +14,15 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from groot_ray.cluster.driver import document_variable
 from groot_ray.cluster.package import pack
-from groot_ray.cluster.pipeline import experiment_location, newest_work, stage_names
+from groot_ray.cluster.pipeline import check_workers, experiment_location, newest_work, stage_names
 from groot_ray.cluster.ray_api import JobState, RayJobs
+from groot_ray.cluster.ray_cluster import submit_patiently
 from groot_ray.cluster.ray_log import FollowedLog
 from groot_ray.cluster.status import progress_line
 from groot_ray.errors import (
@@ -32,8 +33,11 @@ from groot_ray.errors import (
     TemporaryFailureError,
 )
 from groot_ray.experiment.cluster import SECRET_NAME
-from groot_ray.experiment.document import load_document
+from groot_ray.experiment.document import Document, load_document
 from groot_ray.experiment.render import render_document
+from groot_ray.stages.work import stage_named
+from groot_ray.storage.check import check_storage
+from groot_ray.storage.client import has_credentials
 from groot_ray.storage.lease import attempts, last_attempt, request_stop
 from groot_ray.storage.location import Location, open_location
 from groot_ray.storage.logs import log_names, read_log
@@ -45,6 +49,7 @@ log = logging.getLogger(__name__)
 SUBMISSIONS = "submissions"
 SENT = ("AWS_", "HF_", "WANDB_", "GROOT_RAY_")
 PATIENCE = 600.0  # seconds without an answer after which following ends; the job itself goes on
+SUBMITTING = 30.0  # seconds for which a submission is tried
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Submission:
     id: str
     address: str
     at: str
+    stages: list[str] | None = None
 
 
 def ray_token() -> str | None:
@@ -112,12 +118,9 @@ def submit(
         GrootRayError: what was submitted failed, with its exit code.
     """
     document = load_document(path, overrides)
-    root = experiment_location(document)
-    if root.is_local:
-        log.warning(
-            "experiment.storage.uri is the folder %s, which has to be one that the Ray cluster sees too",
-            document.experiment.storage.uri,
-        )
+    stages = [stage_named(name).name for name in stages] if stages else None
+    check_workers(document, stages)
+    root = storage_from_here(document)
     jobs = RayJobs(address, ray_token())
     jobs.ray_version()
     name, data = pack((working_dir or path.resolve().parent).resolve(), excludes)
@@ -129,31 +132,67 @@ def submit(
         "GROOT_RAY_DOCUMENT": document_variable(json.dumps(rendered)),
         "GROOT_RAY_SUBMISSION": submission,
     }
-    words = " ".join(stages or ["all"])
-    jobs.submit(submission, f"python -m groot_ray.cluster.remote {words}", environment, working_dir=f"gcs://{name}")
-    (root / SUBMISSIONS / f"{submission}.json").write_json(
-        {
-            "id": submission,
-            "address": jobs.address,
-            "stages": stages,
-            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-    )
+    entrypoint = f"python -m groot_ray.cluster.remote {' '.join(stages or ['all'])}"
+    try:
+        submit_patiently(jobs, submission, entrypoint, environment, SUBMITTING, working_dir=f"gcs://{name}")
+    except ServiceUnavailableError as error:
+        raise ServiceUnavailableError(
+            f"{error}; if it took the submission all the same, that is {submission}"
+        ) from None
     print(f"submitted {submission} ({len(data) / 2**20:.1f} MiB of {working_dir or path.parent})", flush=True)
+    if root is not None:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        write_down(root, Submission(submission, jobs.address, now, stages))
     if follow:
         follow_submission(jobs, submission, root)
     return submission
 
 
-def follow_submission(jobs: RayJobs, submission: str, root: Location) -> None:
-    """Print what a submission prints until it ends; a lost connection is waited for.
+def storage_from_here(document: Document) -> Location | None:
+    """The experiment's folder, if this machine can use it; None, and a warning, where only the cluster may be able to.
+
+    Raises:
+        ConfigurationError: the storage answers, and refuses: a missing bucket, a wrong secret, a missing right.
+    """
+    root = experiment_location(document)
+    if root.is_local:
+        log.warning(
+            "experiment.storage.uri is the folder %s, which has to be one that the Ray cluster sees too",
+            document.experiment.storage.uri,
+        )
+    trouble = None if root.is_local or has_credentials() else "this machine has no credentials for object storage"
+    try:
+        if trouble is None:
+            check_storage(root)
+    except ServiceUnavailableError as error:
+        trouble = str(error)
+    except ConfigurationError as error:
+        if not root.is_local:
+            raise
+        trouble = str(error)
+    if trouble is None:
+        return root
+    log.warning("%s: groot-ray status, logs and stop will not find this submission from here", trouble)
+    return None
+
+
+def write_down(root: Location, submission: Submission) -> None:
+    """Note a submission in storage, for `status`, `logs` and `stop`; that it could not be noted is only told."""
+    try:
+        (root / SUBMISSIONS / f"{submission.id}.json").write_json(asdict(submission))
+    except GrootRayError as error:
+        log.warning("%s could not be noted in storage, so status and stop will not find it: %s", submission.id, error)
+
+
+def follow_submission(jobs: RayJobs, submission: str, root: Location | None) -> None:
+    """Print what a submission prints until it ends; a lost connection is waited for. `root`: where its progress is read, if anywhere.
 
     Raises:
         TemporaryFailureError: the Ray head was replaced, or did not answer for ten minutes.
         GrootRayError: it failed, with its exit code.
     """
     lost_at = None
-    bar = Bar(root) if sys.stderr.isatty() else None
+    bar = Bar(root) if root is not None and sys.stderr.isatty() else None
     printed = FollowedLog(submission, bar.say if bar else _say)
     try:
         while True:
@@ -284,7 +323,7 @@ def submissions(root: Location) -> list[Submission]:
     found = []
     for entry in (root / SUBMISSIONS).list(recursive=False):
         data = entry.location.read_json()
-        found.append(Submission(data["id"], data["address"], data["at"]))
+        found.append(Submission(data["id"], data["address"], data["at"], data.get("stages")))
     return sorted(found, key=lambda item: item.at)
 
 

@@ -38,6 +38,18 @@ def s3_client(endpoint: str | None, region: str | None, patient: bool = True) ->
         return _clients[name]
 
 
+def has_credentials() -> bool:
+    """Whether this process finds credentials for object storage at all; whether they are good is not asked.
+
+    Raises:
+        ConfigurationError: a profile that does not exist, or one whose credentials could not be fetched.
+    """
+    import boto3
+
+    with explained("S3"):
+        return boto3.Session().get_credentials() is not None
+
+
 def _make_client(endpoint: str | None, region: str | None, patient: bool) -> Any:
     import boto3
     from botocore.config import Config
