@@ -19,10 +19,10 @@ demo: venv ## the main job in small: real ALOHA episodes in, a finetuned checkpo
 	@$(BIN)/groot-ray run examples/demo.yaml
 
 test: venv-dev ## all tests that need neither a GPU nor a cluster
-	@$(BIN)/python -m pytest -m "not slow and not faults"
+	@$(BIN)/python -m pytest -m "not slow and not faults and not cluster"
 
 test-slow: venv-dev ## the long ones
-	@$(BIN)/python -m pytest -m "slow and not faults"
+	@$(BIN)/python -m pytest -m "slow and not faults and not cluster"
 
 lint: venv-dev ## style of the code
 	@$(BIN)/ruff check .

@@ -26,9 +26,11 @@ test-cluster-here: venv-dev ## make test-cluster on a cluster started for it, wh
 	@PYTHON=$(BIN)/python k8s/test_here.sh core
 
 test-cluster: ## the core of the tests on the cluster of KUBECONFIG, with images loaded by IMAGE_LOAD
+	@test -n "$$KUBECONFIG" || { echo "make: KUBECONFIG names no cluster (make test-cluster-here starts one for the tests)" >&2; exit 1; }
 	@$(BIN)/python -m pytest tests/on_cluster -m "not faults" -p no:cacheprovider
 
 test-cluster-faults: ## the long tests on a cluster: pods, heads, nodes and storage are killed and cut off
+	@test -n "$$KUBECONFIG" || { echo "make: KUBECONFIG names no cluster (make test-cluster-here starts one for the tests)" >&2; exit 1; }
 	@$(BIN)/python -m pytest tests/on_cluster -m "faults" -p no:cacheprovider
 
 chart: venv-dev tools ## write the chart's generated files

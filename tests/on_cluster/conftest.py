@@ -18,12 +18,14 @@ import pytest
 from space import REPOSITORY, Faults, Space
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).resolve().parent
     for item in items:
         if here not in item.path.parents:  # the hook sees the items of all folders
             continue
         item.add_marker(pytest.mark.timeout(3600))
+        item.add_marker(pytest.mark.cluster)
         if not os.environ.get("KUBECONFIG"):
             item.add_marker(pytest.mark.skip(reason="KUBECONFIG names no cluster"))
 

@@ -106,6 +106,9 @@ def test_three_workers_compute_the_losses_of_one(finetune, train, base_without_d
     assert losses.keys() == alone.losses.keys()
     assert all(abs(losses[step] - alone.losses[step]) < 1e-5 for step in losses)
     assert made.step == 2 and made.checkpoints == [2]
+    more["max_steps"] = 3  # how many workers is no part of a run
+    made = finetune(tmp_path / "three", num_workers=0, gradient_accumulation_steps=2, **more)
+    assert made.checkpoints == [2, 3] and {2, 3} <= history(tmp_path / "three" / "checkpoint-3").keys()
 
 
 def test_without_workers_the_command_trains_itself(
@@ -180,11 +183,11 @@ def test_a_killed_driver_is_taken_over_and_the_run_ends_the_same(
 
 
 def test_a_finished_run_is_recognised_and_more_steps_continue_it(finetune, tmp_path: Path) -> None:
-    first = finetune(tmp_path / "run", max_steps=1)
-    again = finetune(tmp_path / "run", max_steps=1)
+    first = finetune(tmp_path / "run", max_steps=1, num_workers=0)
+    again = finetune(tmp_path / "run", max_steps=1, num_workers=0)
     assert again.already_done and not first.already_done and again.weights == first.weights
     bar = Progress("finetune", 2)
-    more = finetune(tmp_path / "run", max_steps=2, num_workers=0, progress=bar)  # how many workers is no part of a run
+    more = finetune(tmp_path / "run", max_steps=2, num_workers=0, progress=bar)
     assert more.checkpoints == [1, 2] and bar.done == 2
     assert {"loss", "lr", "samples/s", "waiting for data"} <= bar.fields.keys()
 
