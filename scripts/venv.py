@@ -138,6 +138,7 @@ def torch_wheel(folders: list[str]) -> Path | None:
     """The newest torch wheel for this Python and processor in local folders of wheels."""
     tag = f"cp{sys.version_info[0]}{sys.version_info[1]}-"
     machine = os.uname().machine
+    folders = [folder.removeprefix("file://") for folder in folders]
     wheels = [
         wheel
         for folder in dict.fromkeys(folders)
