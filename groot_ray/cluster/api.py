@@ -28,6 +28,10 @@ class ApiError(GrootRayError):
         self.status = status
 
 
+class ForbiddenError(ConfigurationError):
+    """This account may not do what was asked for."""
+
+
 class Kubernetes:
     """Requests to one API server."""
 
@@ -83,7 +87,8 @@ class Kubernetes:
 
         Raises:
             ApiError: the server refused (404, 409, 422 ...).
-            ConfigurationError: the account may not do this.
+            ForbiddenError: the account may not do this.
+            ConfigurationError: the server does not know the account.
             ServiceUnavailableError: no answer after several tries.
         """
         data = None if body is None else json.dumps(body).encode()
@@ -100,7 +105,8 @@ class Kubernetes:
                 return json.loads(answer or b"{}")
             message = _message(answer)
             if status in (401, 403):
-                raise ConfigurationError(f"Kubernetes refuses {method} {path.split('?')[0]}: {message}")
+                kind = ForbiddenError if status == 403 else ConfigurationError
+                raise kind(f"Kubernetes refuses {method} {path.split('?')[0]}: {message}")
             if status == 429 or status >= 500:
                 trouble = message
                 continue

@@ -181,7 +181,7 @@ class StageJob:
             raise PredecessorFailedError(
                 f"nobody makes the result of stage {self.told.after}: its Job {self.told.after_job} is "
                 f"{'gone' if job is None else 'complete'} and left none; "
-                f"delete the Job of {self.told.stage} and run helm upgrade with the same values, which makes both again"
+                "give cluster.rerun another text and run helm upgrade, which makes all Jobs anew"
             )
 
     def is_made_elsewhere(self, view: StageView) -> bool:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rendering import Helm, minimal, of_kind, settings
+from small_hub import Hub, small_hub
 
 from groot_ray.cluster.api import ApiError, Kubernetes
-from groot_ray.cluster.doctor import Finding, check_cluster, guarded, pods_of, training_memory
+from groot_ray.cluster.cluster_checks import check_cluster, full_name, images_of, pods_of, training_memory
+from groot_ray.cluster.doctor import check as examine
+from groot_ray.cluster.doctor import check_checkpoint, check_dataset
+from groot_ray.cluster.findings import Finding, guarded
 from groot_ray.cluster.release import in_order, short_name
 from groot_ray.cluster.status import describe, progress_line
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError
 from groot_ray.experiment.document import Document, build_document
 
 
-def answering(objects: dict[str, Any], namespace: str = "robots") -> Kubernetes:
-    """An API server that knows `objects` by path, lists included."""
+def answering(objects: dict[str, Any], namespace: str = "robots", forbidden: tuple[str, ...] = ()) -> Kubernetes:
+    """An API server that knows `objects` by path, lists included, and refuses what is `forbidden`."""
 
     def send(method: str, path: str, data: bytes | None, content_type: str) -> tuple[int, bytes]:
+        if path.split("?")[0] in forbidden:
+            return 403, json.dumps({"message": f'User "you" cannot read {path}'}).encode()
         found = objects.get(path.split("?")[0])
         if found is None:
             return 404, json.dumps({"message": f"{path} not found"}).encode()
@@ -46,7 +55,12 @@ def node(
     }
 
 
-def a_cluster(*nodes: dict[str, Any], operator: str = "quay.io/kuberay/operator:v1.5.1", **more: Any) -> Kubernetes:
+def a_cluster(
+    *nodes: dict[str, Any],
+    operator: str = "quay.io/kuberay/operator:v1.5.1",
+    forbidden: tuple[str, ...] = (),
+    **more: Any,
+) -> Kubernetes:
     deployment = {"spec": {"template": {"spec": {"containers": [{"image": operator}]}}}, "status": {"readyReplicas": 1}}
     return answering(
         {
@@ -55,7 +69,8 @@ def a_cluster(*nodes: dict[str, Any], operator: str = "quay.io/kuberay/operator:
             "/apis/apps/v1/deployments": [deployment],
             "/api/v1/nodes": list(nodes),
             **more,
-        }
+        },
+        forbidden=forbidden,
     )
 
 
@@ -99,6 +114,184 @@ def test_all_is_well() -> None:
 def test_what_will_fail_is_told(kube: Kubernetes, options: dict[str, Any], said: str) -> None:
     (sentence,) = [s for s in problems(list(check_cluster(document(**options), kube))) if said in s]
     assert sentence.startswith("✗")
+
+
+KARPENTER = {"/apis/karpenter.sh": {}}
+CLUSTER_AUTOSCALER = {"/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status": {}}
+POOL = {"cloud.google.com/gke-nodepool": "default"}
+
+
+@pytest.mark.parametrize(
+    ("kube", "options", "said"),
+    [
+        (a_cluster(node("a"), **KARPENTER), {}, "1 x nvidia.com/gpu, 8 cpu and 64Gi memory; .* Karpenter"),
+        (a_cluster(node("a"), **CLUSTER_AUTOSCALER), {}, "1 x nvidia.com/gpu.*; cluster-autoscaler would have to"),
+        (a_cluster(node("a", labels=POOL)), {}, "1 x nvidia.com/gpu.*gke-nodepool"),
+        (
+            a_cluster(node("g", gpus=2), **KARPENTER),
+            {"ray": {"gpu": {"node_selector": {"pool": "gpu"}}}},
+            "has the labels {'pool': 'gpu'}; Karpenter",
+        ),
+    ],
+)
+def test_what_an_autoscaler_may_bring_is_no_problem(kube: Kubernetes, options: dict[str, Any], said: str) -> None:
+    found = list(check_cluster(document(**options), kube))
+    assert not problems(found)
+    assert [f for f in found if f.level == "warning" and re.search(said, f.sentence)], found
+
+
+def test_an_autoscaler_does_not_excuse_nodes_with_too_few_gpus() -> None:
+    kube = a_cluster(node("g", gpus=2), **KARPENTER)
+    (said,) = problems(list(check_cluster(document(ray={"gpu": {"gpus": 4}}), kube)))
+    assert "the largest has 2 GPUs" in said
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/api/v1/namespaces/robots", "read namespace robots, so whether it exists"),
+        ("/apis/apps/v1/deployments", "list Deployments of all namespaces, so KubeRay's version"),
+        ("/api/v1/namespaces/robots/secrets/keys", "read Secrets in namespace robots, so whether keys exists"),
+        ("/api/v1/nodes", "list nodes, so their sizes and GPUs"),
+        ("/apis/kueue.x-k8s.io/v1beta1/namespaces/robots/localqueues/q", "so whether q exists"),
+        ("/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status", ""),
+    ],
+)
+def test_what_this_account_may_not_read_is_told_and_the_rest_checked(path: str, said: str) -> None:
+    objects = {
+        "/api/v1/namespaces/robots/secrets/keys": {},
+        "/apis/kueue.x-k8s.io/v1beta1": {},
+        "/apis/kueue.x-k8s.io/v1beta1/namespaces/robots/localqueues/q": {},
+    }
+    options = {"environment": {"credentials": ["keys"]}, "queue": "q"}
+    nodes = [node("g", gpus=2)]
+    everything = list(check_cluster(document(**options), a_cluster(*nodes, **objects)))
+    found = list(check_cluster(document(**options), a_cluster(*nodes, forbidden=(path,), **objects)))
+    assert not problems(found)
+    warnings = [f.sentence for f in found if f.level == "warning"]
+    assert len(warnings) == (1 if said else 0)
+    assert all(said in sentence and re.search("w(as|ere) not checked", sentence) for sentence in warnings)
+    kept = {f.subject for f in everything} - {f.subject for f in found}
+    assert kept <= {"head pods", "cpu pods", "gpu pods"}, "everything else is still checked"
+
+
+def test_an_unknown_account_is_a_problem() -> None:
+    kube = Kubernetes(lambda *words: (401, b'{"message": "Unauthorized"}'), "robots")
+    (found,) = guarded("cluster", lambda: check_cluster(document(), kube))
+    assert found.level == "problem" and "Unauthorized" in found.sentence
+
+
+def test_images_of_all_stages_and_groups_are_looked_at() -> None:
+    read = document(
+        image={"data": "registry.example/data:1", "train": "registry.example/train:1", "pull_secrets": ["registry"]},
+        stages={"evaluate": {"image": "registry.example/own:1"}, "download": {"enabled": False}},
+        ray={"gpu": {"image": "registry.example/gpu:1"}, "cpu": {"image": "train"}},
+    )
+    assert read.cluster is not None
+    images = [f"registry.example/{name}:1" for name in ("data", "train", "gpu", "own")]
+    assert images_of(read, read.cluster) == images
+    here = node("g", gpus=2)
+    here["status"]["images"] = [{"names": ["registry.example/data:1"]}]
+    found = [f for f in check_cluster(read, a_cluster(here)) if f.subject == "image"]
+    assert [(f.level, f.sentence) for f in found] == [
+        ("ok", "registry.example/data:1 on nodes"),
+        ("note", f"cannot be checked from here: {', '.join(images[1:])}; nodes will pull it with the Secret registry"),
+    ]
+
+
+def test_a_full_list_of_images_proves_nothing() -> None:
+    full = node("g", gpus=2)
+    full["status"]["images"] = [{"names": [f"registry.example/image:{n}"]} for n in range(50)]
+    found = [f for f in check_cluster(document(), a_cluster(full)) if f.subject == "image"]
+    assert [f.level for f in found] == ["note", "note"] and "cannot be seen from here" in found[0].sentence
+    never = document(image={"data": "x", "train": "x", "pull_policy": "Never"})
+    assert any("x is on no node" in said for said in problems(list(check_cluster(never, a_cluster(node("g", gpus=2))))))
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("busybox", "docker.io/library/busybox:latest"),
+        ("me/x:1", "docker.io/me/x:1"),
+        ("host:5000/x", "host:5000/x:latest"),
+        ("localhost/x:1", "localhost/x:1"),
+        ("a.b/c@sha256:0", "a.b/c@sha256:0"),
+    ],
+)
+def test_names_of_images(image: str, name: str) -> None:
+    assert full_name(image) == name
+
+
+def experiment(**more: Any) -> Document:
+    values = minimal()
+    values["experiment"].update(more)
+    return build_document(values)
+
+
+def test_training_in_the_commands_own_process_is_for_no_cluster(tmp_path: Path) -> None:
+    local = {
+        "storage": {"uri": str(tmp_path)},
+        "source": {"uri": str(tmp_path)},
+        "model": {"base": None, "size": "tiny"},
+    }
+    read = experiment(training={"num_workers": 0}, **local)
+    assert any("num_workers: 0" in said for said in problems(examine(read)))
+    assert not any("num_workers" in said for said in problems(examine(read.model_copy(update={"cluster": None}))))
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (None, "there is no folder .*/chekpoint; correct model.base"),
+        ({}, "no checkpoint: it has no config.json"),
+        ({"config.json": "{"}, "not valid JSON"),
+        ({"config.json": '{"max_state_dim": 20, "max_action_dim": 128}'}, "state dims and the checkpoint takes 20"),
+    ],
+)
+def test_a_wrong_checkpoint_is_told(files: dict[str, str] | None, said: str, tmp_path: Path) -> None:
+    folder = tmp_path / "chekpoint"
+    if files is not None:
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    read = experiment(model={"base": str(folder)})
+    (found,) = problems(guarded("checkpoint", lambda: check_checkpoint(read)))
+    assert re.search(said, found)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    with small_hub(Hub()) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        yield hub
+
+
+def test_a_hub_dataset_is_checked_by_its_info(hub: Hub, aloha_dataset: Path, tmp_path: Path) -> None:
+    hub.push("org/aloha", aloha_dataset)
+    read = experiment(source={"uri": "hf://org/aloha"}, splits={"train": 3, "test": 1})
+    (found,) = guarded("dataset", lambda: check_dataset(read))
+    assert found.level == "ok" and "LeRobot v2.1, 4 episodes at 50 Hz" in found.sentence
+    assert hub.downloads == ["meta/info.json"], "nothing else is fetched"
+    wrong = experiment(
+        source={"uri": "hf://org/aloha"}, splits={"train": 9}, conversion={"fps": 60}, embodiment="trossen_mobile"
+    )
+    said = "\n".join(problems(guarded("dataset", lambda: check_dataset(wrong))))
+    assert "lower conversion.fps" in said and "the splits ask for 9 episodes of 4" in said and "camera" in said
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "README.md").write_text("x")
+    hub.push("org/empty", tmp_path / "empty")
+    (found,) = guarded("dataset", lambda: check_dataset(experiment(source={"uri": "hf://org/empty"})))
+    assert found.level == "problem" and "hf://datasets/org/empty" in found.sentence and "/tmp" not in found.sentence
+
+
+def test_a_hub_checkpoint_is_checked_by_its_config(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    config = {"model_type": "Gr00tN1d6", "max_state_dim": 20, "max_action_dim": 128}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    hub.push("org/small", tmp_path / "model")
+    found = guarded("checkpoint", lambda: check_checkpoint(experiment(model={"base": "org/small"})))
+    assert "Gr00tN1d6" in found[0].sentence and "the checkpoint takes 20" in found[1].sentence
 
 
 def test_gpu_memory_is_compared_with_what_was_measured() -> None:

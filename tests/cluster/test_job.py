@@ -288,5 +288,5 @@ def test_a_result_that_nobody_makes_is_not_waited_for(release: Release, monkeypa
 
 def test_a_job_ends_where_nobody_is_before_it(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_module, "ABANDONED_AFTER", 0.5)
-    with pytest.raises(PredecessorFailedError, match="delete the Job of convert"):
+    with pytest.raises(PredecessorFailedError, match="give cluster.rerun another text"):
         release.job("convert", after="download", after_job="walk-download-1a2b").run()

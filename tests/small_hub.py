@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class Hub:
-    """What the hub holds: commits (path -> bytes) by hash, and branches by name, for each dataset repository."""
+    """What the hub holds: commits (path -> bytes) by hash, and branches by name, for each repository."""
 
     url: str = ""
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -64,6 +64,8 @@ def small_hub(hub: Hub) -> Iterator[Hub]:
                 self.api("/".join(parts[2:4]), parts[4:])
             elif parts[0] == "datasets" and parts[3] == "resolve":
                 self.resolve("/".join(parts[1:3]), parts[4], "/".join(parts[5:]))
+            elif parts[2:3] == ["resolve"]:
+                self.resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
             else:
                 self.answer(404, {"X-Error-Code": "RepoNotFound"})
 
