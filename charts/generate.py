@@ -61,7 +61,7 @@ def values_yaml() -> str:
     lines = [
         "# Values of groot-experiment. The file is an experiment document: `experiment:` as for `groot-ray run`, and `cluster:`.",
         "# Made by charts/generate.py from groot_ray/experiment; options without a default are named in comments.",
-        "# experiment: {name, source, embodiment, ...} has to be given; docs/experiment-reference.md and examples/ show it.",
+        "# experiment: {name, source, embodiment, ...} has to be given; docs/reference.md and examples/ show it.",
         "cluster:",
     ]
     lines += _commented(ClusterOptions(), 1)
@@ -104,9 +104,7 @@ def readme() -> str:
     """The chart's README with a table of all values."""
     text = (CHART / "README.head.md").read_text(encoding="utf-8").rstrip("\n").replace("VERSION", __version__)
     lines = [text, "", "## Values", "", "| value | default | meaning |", "|---|---|---|"]
-    lines.append(
-        "| `experiment` | required | the experiment, exactly as for `groot-ray run` (docs/experiment-reference.md) |"
-    )
+    lines.append("| `experiment` | required | the experiment, exactly as for `groot-ray run` (docs/reference.md) |")
     lines += _rows("cluster", ClusterOptions())
     return "\n".join(lines) + "\n"
 

@@ -23,14 +23,14 @@ class StageState:
     pods: list[dict[str, Any]] = field(default_factory=list)
     cluster: dict[str, Any] | None = None
     ray: list[dict[str, Any]] = field(default_factory=list)
-    progress: str = ""
+    made: bool = False  # storage has its manifest
     advice: list[str] = field(default_factory=list)
 
     @property
     def state(self) -> str:
         """waiting, running, done, failed or gone, in one word."""
         if self.job is None:
-            return "gone"
+            return "done" if self.made else "gone"
         status = self.job.get("status", {})
         kinds = {c["type"] for c in status.get("conditions", []) if c.get("status") == "True"}
         if kinds & {"Complete", "SuccessCriteriaMet"}:
@@ -43,10 +43,12 @@ class StageState:
 
 
 def short_name(release: str) -> str:
-    """The prefix that the chart gives to a release's objects (template groot.full)."""
-    if len(release) <= 25:
+    """The prefix that the chart gives to a release's objects (template groot.full): a DNS-1035 label of at most 25 letters."""
+    if re.fullmatch(r"[a-z]([-a-z0-9]{0,23}[a-z0-9])?", release):
         return release
-    return f"{release[:18].removesuffix('-')}-{hashlib.sha256(release.encode()).hexdigest()[:6]}"
+    letters = release.replace(".", "-")
+    letters = letters if letters[:1].isalpha() else f"r{letters}"
+    return f"{letters[:18].rstrip('-')}-{hashlib.sha256(release.encode()).hexdigest()[:6]}"
 
 
 def read_release(kube: Kubernetes, release: str) -> tuple[Document, list[StageState]]:
@@ -110,21 +112,40 @@ def in_order(told: dict[str, dict[str, Any]]) -> list[str]:
     return order
 
 
-def job_log_progress(kube: Kubernetes, stage: StageState) -> str:
-    """The newest line of progress in the log of a stage's Job."""
-    alive = [p for p in stage.pods if p.get("status", {}).get("phase") == "Running"]
-    if not alive:
-        return ""
-    path = f"/api/v1/namespaces/{kube.namespace}/pods/{alive[-1]['metadata']['name']}/log?tailLines=80"
+@dataclass(frozen=True)
+class JobLog:
+    """Beginning and end of what a stage's newest Job pod has printed: its own lines and, between them, its driver's."""
+
+    beginning: str
+    end: str
+
+    def ray_job(self) -> str:
+        """The Ray job that it said last and its state (`ID RUNNING`), empty before the first."""
+        said = re.findall(r"Ray job (\S+) is ([A-Z]+)", f"{self.beginning}\n{self.end}")
+        return " ".join(said[-1]) if said else ""
+
+    def progress(self) -> str:
+        """The newest line of progress, or the last line."""
+        lines = [line for line in self.end.splitlines() if line.strip()]
+        telling = [line for line in lines if re.search(r"\d+/\d+ \w+,|loss", line)]
+        return (telling or lines or [""])[-1].strip()[-200:]
+
+
+def job_log(kube: Kubernetes, stage: StageState) -> JobLog:
+    """What can be had of the log of a stage's Job."""
+    pods = sorted(stage.pods, key=lambda pod: pod["metadata"].get("creationTimestamp") or "")
+    if not pods:
+        return JobLog("", "")
+    path = f"/api/v1/namespaces/{kube.namespace}/pods/{pods[-1]['metadata']['name']}/log"
+    return JobLog(_text(kube, f"{path}?limitBytes=65536"), _text(kube, f"{path}?tailLines=80"))
+
+
+def _text(kube: Kubernetes, path: str) -> str:
     try:
-        status, text = kube.transport("GET", path, None, "application/json")
+        status, data = kube.transport("GET", path, None, "application/json")
     except OSError:
         return ""
-    if status >= 300:
-        return ""
-    lines = [line for line in text.decode(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"\d+/\d+ \w+,|loss", line)]
-    return (telling or lines or [""])[-1].strip()[-200:]
+    return data.decode(errors="replace") if status < 300 else ""
 
 
 def _label(item: dict[str, Any], name: str) -> str | None:

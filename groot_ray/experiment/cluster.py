@@ -19,6 +19,13 @@ StageName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,12}[a-z0-9])?$")]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Environment = dict[EnvironmentName, str]
 
+RESERVED_NAME = re.compile(r"^(groot-ray|app\.kubernetes\.io|ray\.io)/")
+CHARTS_VOLUMES = ("scratch", "tmp", "shared-memory", "ca-bundle")
+FACTORS = {
+    **{"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15},
+    **{"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50},
+}
+SMALLEST_JOB = "96Mi"  # a waiting Job has 55 MB, one that starts 80 MB
 SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|CREDENTIAL|PRIVATE_KEY|API_KEY|ACCESS_KEY|(^|_)TOKEN$", re.IGNORECASE)
 
 
@@ -34,7 +41,7 @@ class ImageOptions(Strict):
 
 
 class CacheOptions(Strict):
-    """Scratch space of a Ray pod for local copies of datasets, models and checkpoints (and for Ray's own spilling)."""
+    """Scratch space of a Ray pod: local copies of datasets, models and checkpoints, temporary files, what Ray spills."""
 
     size: Quantity = Field("20Gi", description="upper limit; a pod that needs more is evicted")
     storage_class: ObjectName | None = Field(
@@ -59,6 +66,9 @@ class PodOptions(Strict):
         None, description="size of /dev/shm (object store, NCCL); up to the pod's memory when not given"
     )
     cache: CacheOptions = Field(default_factory=CacheOptions)
+    tmp_size: Quantity = Field(
+        "10Gi", description="limit of /tmp, where Ray keeps its session (sockets, logs, packages of jobs)"
+    )
     node_selector: dict[str, str] = Field({}, description="labels of the nodes")
     tolerations: list[dict[str, Any]] = Field([], description="taints that are tolerated (GPU nodes, spot nodes)")
     affinity: dict[str, Any] = Field({}, description="affinity as in a pod")
@@ -188,29 +198,42 @@ class JobOptions(Strict):
     )
     ttl: int | None = Field(86400, ge=0, description="seconds after which a finished Job is removed")
     keep: bool = Field(False, description="never remove finished Jobs (GitOps tools would make them again)")
-    memory: Quantity = Field("160Mi", description="memory limit of a Job's pod; half of it is requested")
+    memory: Quantity = Field(
+        "160Mi", description=f"memory limit of a Job's pod, {SMALLEST_JOB} or more; half of it is requested"
+    )
     cpu: Quantity = Field("20m", description="CPU request of a Job's pod")
     poll: int = Field(5, ge=1, description="seconds between two looks at storage or Ray")
     node_selector: dict[str, str] = Field({}, description="labels of the nodes for the Jobs")
     tolerations: list[dict[str, Any]] = Field([], description="taints that the Jobs tolerate")
-    cleanup: bool = Field(
-        True,
-        description="a hook removes everything of the release before helm uninstall, also what a failed upgrade left",
-    )
+    priority_class: ObjectName | None = Field(None, description="PriorityClass of the Jobs' pods")
+
+    @field_validator("memory")
+    @classmethod
+    def _enough_memory(cls, value: str) -> str:
+        if quantity(value) < quantity(SMALLEST_JOB):
+            raise ValueError(f"cluster.jobs.memory is {value}, and a Job needs 80 MB; give {SMALLEST_JOB} or more")
+        return value
 
 
 class NetworkOptions(Strict):
     """The NetworkPolicy that closes the release."""
 
     enabled: bool = Field(True, description="make the NetworkPolicies")
-    allow_from: list[dict[str, Any]] = Field(
-        [], description="peers that may reach Ray's dashboard and job port (8265) and metrics (8080)"
+    allow_from: list[dict[str, Any]] = Field([], description="peers that may reach Ray's dashboard and job port (8265)")
+    metrics_from: list[dict[str, Any]] = Field(
+        [],
+        description="peers that may reach Ray's metrics (8080); when none is given and monitoring.pod_monitor is on, "
+        "the pods of any namespace with the label app.kubernetes.io/name: prometheus",
     )
+    dns_peers: list[dict[str, Any]] = Field([], description="peers of port 53 (the cluster's DNS); any when not given")
     storage_ports: list[int] = Field(
         [443], description="TCP ports of object storage and hub; those of the endpoints in this file are added"
     )
     storage_peers: list[dict[str, Any]] = Field([], description="peers of those ports; any when not given")
-    api_ports: list[int] = Field([443, 6443], description="TCP ports of the API server")
+    api_ports: list[int] = Field(
+        [443, 6443, 8443],
+        description="TCP ports of the API server (6443 kind, 8443 minikube), for the Jobs and the autoscaler",
+    )
     api_peers: list[dict[str, Any]] = Field([], description="where the API server is (ipBlock); any when not given")
     egress: list[dict[str, Any]] = Field([], description="more egress rules, as in a NetworkPolicy")
 
@@ -264,6 +287,16 @@ class VolumeOptions(Strict):
     volumes: list[dict[str, Any]] = Field([], description="volumes as in a pod")
     mounts: list[dict[str, Any]] = Field([], description="volumeMounts as in a container")
 
+    @field_validator("volumes")
+    @classmethod
+    def _names_of_their_own(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for volume in value:
+            if volume.get("name") in CHARTS_VOLUMES:
+                raise ValueError(
+                    f'cluster.volumes.volumes has a volume "{volume["name"]}", a name that the chart\'s own volume has; give it another'
+                )
+        return value
+
 
 class ClusterOptions(Strict):
     """Images, Ray, stages, queue and security of a release."""
@@ -273,6 +306,10 @@ class ClusterOptions(Strict):
     stages: dict[StageName, StageOptions] = Field(
         default_factory=lambda: {name: StageOptions(**options) for name, options in default_stages().items()},
         description="the stages by name; each becomes a Job. What is given here is merged into the four stages of the pipeline",
+    )
+    rerun: str | None = Field(
+        None,
+        description="any text: another one makes all Jobs anew, also failed ones, after a mistake was mended outside these values",
     )
     queue: ObjectName | None = Field(
         None,
@@ -300,14 +337,51 @@ class ClusterOptions(Strict):
     @model_validator(mode="after")
     def _stages_follow_stages(self) -> ClusterOptions:
         for name, stage in self.stages.items():
-            if stage.after == name:
-                raise ValueError(f"cluster.stages.{name}.after names the stage itself")
             refuse_secrets(stage.env, f"cluster.stages.{name}.env")
+        check_order(self.stages)
         for name, pod in (("head", self.ray.head), ("cpu", self.ray.cpu), ("gpu", self.ray.gpu)):
             refuse_secrets(pod.env, f"cluster.ray.{name}.env")
+            refuse_reserved(pod.labels, f"cluster.ray.{name}.labels")
+            refuse_reserved(pod.annotations, f"cluster.ray.{name}.annotations")
+            for resource in sorted({"cpu", "memory", pod.gpu_resource} & set(pod.resources)):
+                raise ValueError(
+                    f"cluster.ray.{name}.resources.{resource} has an option of its own: cpu_request, memory or gpus"
+                )
+        refuse_reserved(self.monitoring.pod_monitor_labels, "cluster.monitoring.pod_monitor_labels")
+        refuse_reserved(self.monitoring.dashboard_labels, "cluster.monitoring.dashboard_labels")
         if self.queue and self.ray.mode != "kuberay":
             raise ValueError("cluster.queue needs cluster.ray.mode: kuberay, because Kueue admits RayClusters")
         return self
+
+
+def check_order(stages: dict[str, StageOptions]) -> None:
+    """Raise ValueError unless each stage follows one that exists, none follows itself, and one is enabled; the chart checks the same."""
+    for name, stage in stages.items():
+        if stage.after and stage.after not in stages:
+            raise ValueError(
+                f'cluster.stages.{name}.after names "{stage.after}", which is no stage; there are {", ".join(sorted(stages))}'
+            )
+    for name in sorted(stages):
+        way = [name]
+        while (before := stages[way[-1]].after) and before not in way:
+            way.append(before)
+        if before:
+            raise ValueError(f"cluster.stages.{name}.after leads round in a circle: {' after '.join([*way, before])}")
+    if not any(stage.enabled for stage in stages.values()):
+        raise ValueError("cluster.stages has no stage that is enabled")
+
+
+def quantity(text: str) -> float:
+    """The number that a quantity of Kubernetes stands for: 160Mi are 167,772,160."""
+    number = text.rstrip("".join(FACTORS))
+    return float(number) * FACTORS[text[len(number) :]]
+
+
+def refuse_reserved(names: dict[str, str], place: str) -> None:
+    """Raise ValueError where a label or annotation is one by which the chart, its NetworkPolicies and KubeRay find their pods."""
+    for name in sorted(names):
+        if RESERVED_NAME.search(name):
+            raise ValueError(f'{place} has "{name}", which the chart sets itself; take a name of your own')
 
 
 def refuse_secrets(variables: dict[str, str], place: str) -> dict[str, str]:

@@ -16,8 +16,10 @@ import pytest
 import yaml
 from rendering import CHART, REPOSITORY, Helm, minimal, of_kind, pod_templates, ray_pods, settings
 
+from groot_ray.cluster.release import short_name
 from groot_ray.cluster.settings import StageSettings
 from groot_ray.errors import ConfigurationError
+from groot_ray.experiment.cluster import quantity
 from groot_ray.experiment.document import build_document
 
 CLUSTERED = [*sorted((REPOSITORY / "examples").glob("*kubernetes*.yaml")), REPOSITORY / "k8s" / "demo.yaml"]
@@ -77,8 +79,28 @@ FULL = minimal(
 STATIC = minimal(ray={"mode": "static", "token_secret": "ray-token"})
 EXTERNAL = minimal(ray={"mode": "external", "address": "http://ray.example:8265", "token_secret": "ray-token"})
 QUEUED = minimal(queue="robots", stages={"convert": {"cpu": 3}})
-KEPT = minimal(jobs={"keep": True, "cleanup": False}, security={"network": {"enabled": False}})
-CASES = {"minimal": minimal(), "full": FULL, "static": STATIC, "external": EXTERNAL, "queue": QUEUED, "kept": KEPT}
+KEPT = minimal(jobs={"keep": True}, security={"network": {"enabled": False}})
+SAME = ("HOME", "TMPDIR", "NCCL_DEBUG", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "PYTHONUNBUFFERED", "RAY_AUTH_MODE")
+OVERLAP: dict[str, Any] = {
+    "environment": {
+        "variables": {name: "everywhere" for name in SAME},
+        "proxy": "http://proxy:3128",
+        "ca_bundle": "site-ca",
+    },
+    "stages": {"finetune": {"env": {"NCCL_DEBUG": "stage", "JOB_NAME": "x"}}},
+}
+GPU_ENV = {"env": {"NCCL_DEBUG": "group", "TMPDIR": "group", "GROOT_RAY_RELEASE": "evil"}}
+CASES = {
+    "minimal": minimal(),
+    "full": FULL,
+    "static": STATIC,
+    "external": EXTERNAL,
+    "queue": QUEUED,
+    "kept": KEPT,
+    "overlap": minimal(**OVERLAP, ray={"gpu": GPU_ENV}),
+    "static overlap": minimal(**OVERLAP, ray={"mode": "static", "token_secret": "ray-token", "gpu": GPU_ENV}),
+}
+DNS_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 NASTY = "quote ' and \" colon: newline\n  - {brace} #hash %d {{ .Values }} ümläut 日本 \\ \t$(HOME) `x` !!python/object"
 
 
@@ -214,20 +236,34 @@ def test_job_names_follow_their_template(helm: Helm) -> None:
     longer = minimal()
     longer["experiment"]["training"] = {"max_steps": 20}
     assert names(minimal()) == names(minimal())
-    assert not {name for name in names(minimal()) & names(longer) if "cleanup" not in name}
+    assert not names(minimal()) & names(longer)
+    assert not names(minimal()) & names(minimal(rerun="a bucket was made")), "any text in rerun makes all Jobs anew"
 
 
-@pytest.mark.parametrize("release", ["w", "a-release-with-a-name-that-is-quite-long-but-allowed"])
-def test_names_fit(helm: Helm, case: dict[str, Any], release: str) -> None:
-    objects = helm.render(case, release)
-    others = helm.render(case, release[:-1] + "x")
+@pytest.mark.parametrize(
+    "release",
+    [
+        "w",
+        "a-release-with-a-name-that-is-quite-long-but-allowed",
+        "my.walk",
+        "1walk",
+        "7",
+        "2024-11.robots.walk.once.more",
+        "aaaaaaaaaaaaaaaaa.bbbbbbbbbb",
+        "aaaaaaaaaaaaaaaa--bbbbbbbbbb",
+    ],
+)
+def test_names_fit(helm4: Helm, case: dict[str, Any], release: str) -> None:
+    objects = helm4.render(case, release)
+    others = helm4.render(case, release[:-1] + "x")
     names = [(item["kind"], item["metadata"]["name"]) for item in objects]
     assert len(names) == len(set(names)), "two objects of one kind have one name"
     assert not set(names) & {(item["kind"], item["metadata"]["name"]) for item in others}, "two releases share a name"
     for kind, name in names:
         limit = {"StatefulSet": 52, "Job": 57}.get(kind, 63)
-        assert len(name) <= limit and re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name), (kind, name)
+        assert len(name) <= limit and re.fullmatch(DNS_1035, name), (kind, name)
     for told in settings(objects).values():
+        assert re.fullmatch(DNS_1035, told["cluster"]) and told["release"] == short_name(release)
         assert len(told["cluster"]) <= 47, "KubeRay allows no longer name"
     for _, template in pod_templates(objects):
         for key, value in template["metadata"]["labels"].items():
@@ -252,9 +288,8 @@ def test_selectors_match(helm4: Helm, case: dict[str, Any]) -> None:
         assert chosen, policy["metadata"]["name"]
     if of_kind(objects, "NetworkPolicy"):
         for labels in pods:
-            assert sum(_selects(p["spec"]["podSelector"], labels) for p in of_kind(objects, "NetworkPolicy")) == 1, (
-                labels
-            )
+            chosen_by = [p for p in of_kind(objects, "NetworkPolicy") if _selects(p["spec"]["podSelector"], labels)]
+            assert any("Ingress" in p["spec"]["policyTypes"] for p in chosen_by), f"open to everybody: {labels}"
     for item in of_kind(objects, "StatefulSet"):
         assert _selects(item["spec"]["selector"], item["spec"]["template"]["metadata"]["labels"])
         assert item["spec"]["serviceName"] in {service["metadata"]["name"] for service in of_kind(objects, "Service")}
@@ -283,10 +318,20 @@ def _selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     return all(labels.get(term["key"]) in term["values"] for term in selector.get("matchExpressions", []))
 
 
+def policies(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """NetworkPolicies by the last word of their names."""
+    return {item["metadata"]["name"].rsplit("-", 1)[1]: item for item in of_kind(objects, "NetworkPolicy")}
+
+
+def open_ports(policy: dict[str, Any], direction: str, peer: str = "") -> set[int]:
+    """Ports of the rules for a peer, whose text holds `peer`."""
+    rules = [rule for rule in policy["spec"].get(direction, []) if peer in json.dumps(rule)]
+    return {port["port"] for rule in rules for port in rule.get("ports", [])}
+
+
 def test_ray_ports_are_closed_to_strangers(helm4: Helm) -> None:
-    ray, job = sorted(
-        of_kind(helm4.render(minimal()), "NetworkPolicy"), key=lambda p: p["metadata"]["name"], reverse=True
-    )
+    found = policies(helm4.render(minimal()))
+    ray, job = found["ray"], found["job"]
     assert job["spec"]["ingress"] == [] and set(job["spec"]["policyTypes"]) == {"Ingress", "Egress"}
     for rule in ray["spec"]["ingress"]:
         for peer in rule["from"]:
@@ -301,9 +346,41 @@ def test_ray_ports_are_closed_to_strangers(helm4: Helm) -> None:
 def test_storage_ports_follow_the_endpoints(helm4: Helm) -> None:
     values = minimal(environment={"variables": {"AWS_ENDPOINT_URL_S3": "http://minio.minio.svc:9000"}})
     values["experiment"]["storage"]["endpoint"] = "http://ceph.example:7480"
-    for policy in of_kind(helm4.render(values), "NetworkPolicy"):
-        ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule.get("ports", [])}
-        assert {9000, 7480, 443} <= ports
+    found = policies(helm4.render(values))
+    for name in ("ray", "job"):
+        assert {9000, 7480, 443} <= open_ports(found[name], "egress")
+
+
+def test_only_jobs_and_the_autoscaler_reach_the_api_server(helm4: Helm) -> None:
+    closed = {"network": {"storage_ports": [], "api_ports": [6443]}}
+    values = minimal(security=closed)
+    values["experiment"]["storage"]["endpoint"] = "http://minio:9000"
+    found = policies(helm4.render(values))
+    assert open_ports(found["ray"], "egress") == {53, 9000}
+    assert open_ports(found["job"], "egress") == {53, 8265, 9000, 6443}
+    assert open_ports(found["autoscaler"], "egress") == {6443}
+    assert found["autoscaler"]["spec"]["podSelector"]["matchLabels"]["groot-ray/group"] == "head"
+    static = {**STATIC["cluster"], "security": closed}
+    assert "autoscaler" not in policies(helm4.render({**values, "cluster": static})), "nobody scales but the Job"
+    shut = policies(helm4.render(minimal(security={"network": {"storage_ports": [], "api_ports": []}})))
+    for policy in shut.values():
+        assert all(rule.get("ports") or rule.get("to") for rule in policy["spec"]["egress"]), "an empty rule opens all"
+
+
+def test_dashboard_and_metrics_have_peers_of_their_own(helm4: Helm) -> None:
+    seen = [{"podSelector": {"matchLabels": {"who": name}}} for name in ("people", "prometheus")]
+    dns = [{"ipBlock": {"cidr": "10.96.0.10/32"}}]
+    network = {"allow_from": seen[:1], "metrics_from": seen[1:], "dns_peers": dns}
+    ray = policies(helm4.render(minimal(security={"network": network})))["ray"]
+    assert open_ports(ray, "ingress", "people") == {8265} and open_ports(ray, "ingress", "prometheus") == {8080}
+    assert open_ports(ray, "egress", "10.96.0.10/32") == {53}
+    assert open_ports(policies(helm4.render(minimal()))["ray"], "ingress") == {8265}, "metrics are closed at first"
+    monitored = policies(helm4.render(minimal(monitoring={"pod_monitor": True})))["ray"]
+    (rule,) = [rule for rule in monitored["spec"]["ingress"] if "prometheus" in json.dumps(rule)]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8080}], "never the job port"
+    assert rule["from"] == [
+        {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}}}
+    ]
 
 
 def test_groups_scale_from_zero(helm4: Helm) -> None:
@@ -409,12 +486,20 @@ def test_each_job_waits_for_the_job_before_it(helm4: Helm, case: dict[str, Any])
         assert f"--digest={told['digest']}" in job["spec"]["template"]["spec"]["containers"][0]["args"]
 
 
-def test_the_role_is_small(helm4: Helm, case: dict[str, Any]) -> None:
+def test_roles_are_small(helm4: Helm, case: dict[str, Any]) -> None:
     objects = helm4.render(case)
-    role = next(r for r in of_kind(objects, "Role") if r["metadata"]["name"].endswith("-job"))
     told = settings(objects)
-    for rule in role["rules"]:
+    made = {(item["kind"].lower() + "s", item["metadata"]["name"]) for item in objects}
+    for rule in [rule for role in of_kind(objects, "Role") for rule in role["rules"]]:
         assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+        if not set(rule["verbs"]) <= {"create", "list"}:
+            assert rule["resourceNames"], f"{rule} is for all objects of the namespace"
+        for kind in rule["resources"]:
+            if kind.split("/")[0] in ("jobs", "statefulsets", "services", "configmaps"):
+                assert {(kind.split("/")[0], name) for name in rule["resourceNames"]} <= made, "and for none of others"
+            assert kind in ("jobs/status", "statefulsets/status", "services/status", "statefulsets/scale") or not (
+                {"patch", "update"} & set(rule["verbs"])
+            ), "a specification is never changed"
         if "secrets" in rule["resources"]:
             assert set(rule["resourceNames"]) == {t["cluster"] for t in told.values()} and rule["verbs"] == ["get"]
         if {"rayclusters"} & set(rule["resources"]) and rule["verbs"] != ["create"]:
@@ -422,6 +507,140 @@ def test_the_role_is_small(helm4: Helm, case: dict[str, Any]) -> None:
         assert not {"statefulsets", "deployments"} & set(rule["resources"]), (
             "static pods are scaled through the scale subresource alone"
         )
+
+
+def test_all_that_changes_its_name_gets_an_owner(helm4: Helm, case: dict[str, Any]) -> None:
+    """What an upgrade calls otherwise would be left behind when the upgrade fails half-way."""
+    objects = helm4.render(case)
+    data = next(item["data"] for item in of_kind(objects, "ConfigMap") if "owned.json" in item["data"])
+    owned = json.loads(data["owned.json"])
+    assert owned["owner"] in {item["metadata"]["name"] for item in of_kind(objects, "ConfigMap")}
+    for kind in ("Job", "StatefulSet", "Service"):
+        assert {item["metadata"]["name"] for item in of_kind(objects, kind)} == set(owned[f"{kind.lower()}s"])
+    longer = copy.deepcopy(case)
+    longer["experiment"]["training"] = {"max_steps": 20}
+    names = {(item["kind"], item["metadata"]["name"]) for item in objects}
+    later = {(i["kind"], i["metadata"]["name"]) for i in helm4.render(longer, "walk", "robots", "--is-upgrade")}
+    assert {kind for kind, _ in names - later} <= {"Job", "StatefulSet", "Service"}
+    for job in of_kind(objects, "Job"):
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        assert container["command"] == [
+            "python",
+            "-m",
+            "groot_ray.cluster.ownership",
+            "/etc/groot-ray/release/owned.json",
+        ]
+
+
+def test_only_the_autoscaler_has_a_token(helm4: Helm, case: dict[str, Any]) -> None:
+    for where, template in pod_templates(helm4.render(case)):
+        if template["metadata"]["labels"].get("groot-ray/component") == "ray":
+            mounted = template["spec"].get("automountServiceAccountToken", True)
+            assert mounted == (where.endswith("/head") and case["cluster"].get("queue") is None), where
+
+
+@pytest.mark.parametrize("name", ["overlap", "static overlap"])
+def test_the_most_specific_variable_wins(helm4: Helm, name: str) -> None:
+    objects = helm4.render(CASES[name])
+    seen = {}
+    for where, template in pod_templates(objects):
+        environment = template["spec"]["containers"][0]["env"]
+        names = [variable["name"] for variable in environment]
+        assert len(names) == len(set(names)), where
+        values = {v["name"]: v.get("value") for v in environment}
+        assert values["HOME"] == values["NO_PROXY"] == values["SSL_CERT_FILE"] == "everywhere", where
+        assert values["http_proxy"] == "http://proxy:3128" and values["PYTHONUNBUFFERED"] == "everywhere"
+        if where.startswith("Job/"):
+            assert values["JOB_NAME"] is None and values["TMPDIR"] == "everywhere", "named by Kubernetes"
+        seen[where.replace("StatefulSet/walk-", "").replace("RayCluster ", "").replace("-r1-", "/")] = values
+    assert seen["finetune/gpu"]["NCCL_DEBUG"] == "stage" and seen["evaluate/gpu"]["NCCL_DEBUG"] == "group"
+    assert seen["convert/cpu"]["NCCL_DEBUG"] == "everywhere"
+    assert seen["finetune/gpu"]["TMPDIR"] == "group" and seen["finetune/gpu"]["GROOT_RAY_RELEASE"] == "walk"
+    assert seen["finetune/head"]["RAY_AUTH_MODE"] == ("token" if name.startswith("static") else "everywhere")
+
+
+def test_a_jobs_request_is_half_its_limit(helm4: Helm) -> None:
+    for memory, half in (("160Mi", 80 * 2**20), ("0.25Gi", 2**27), ("200M", 10**8), ("1048576k", 2**19 * 1000)):
+        for _, template in pod_templates(
+            helm4.render(minimal(jobs={"memory": memory}, ray=EXTERNAL["cluster"]["ray"]))
+        ):
+            resources = template["spec"]["containers"][0]["resources"]
+            assert resources["limits"]["memory"] == memory and int(resources["requests"]["memory"]) == half
+            assert quantity(memory) == 2 * half
+
+
+def test_hosts_of_the_cluster_are_reached_without_the_proxy(helm4: Helm) -> None:
+    def direct(endpoint: str | None, **environment: Any) -> set[str]:
+        values = minimal(environment={"proxy": "http://proxy:3128", **environment})
+        values["experiment"]["storage"]["endpoint"] = endpoint
+        (job, *_) = of_kind(helm4.render(values), "Job")
+        variables = {v["name"]: v.get("value") for v in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+        assert variables["NO_PROXY"] == variables["no_proxy"]
+        return set(variables["NO_PROXY"].split(","))
+
+    always = {"localhost", "127.0.0.1", ".svc", ".cluster.local", "$(KUBERNETES_SERVICE_HOST)"}
+    assert direct("http://minio:9000") == always | {"minio", ".robots"}, "walk-convert-head-svc.robots is Ray's head"
+    assert direct("http://minio.storage.svc:9000") == always | {"minio.storage.svc", ".robots"}
+    assert direct("https://s3.example") == direct(None) == always | {".robots"}
+    assert "minio" in direct(None, variables={"AWS_ENDPOINT_URL_S3": "http://minio:9000"})
+    assert "10.0.0.0/8" in direct(None, no_proxy=["10.0.0.0/8"])
+
+
+def test_scratch_takes_temporary_files_and_what_ray_spills(helm4: Helm) -> None:
+    told = settings(helm4.render(minimal(ray={"gpu": {"tmp_size": "3Gi"}})))["finetune"]["manifest"]["spec"]
+    for group in (told["headGroupSpec"], *told["workerGroupSpecs"]):
+        assert group["rayStartParams"]["object-spilling-directory"] == "/scratch"
+        (container,) = group["template"]["spec"]["containers"]
+        environment = {v["name"]: v.get("value") for v in container["env"]}
+        assert environment["TMPDIR"] == environment["HOME"] == "/scratch"
+        assert environment["RAY_TMPDIR"] == "/tmp", "the driver's log is read from /tmp/ray; sockets need short paths"
+    volumes = {v["name"]: v for v in told["workerGroupSpecs"][0]["template"]["spec"]["volumes"]}
+    assert volumes["tmp"]["emptyDir"] == {"sizeLimit": "3Gi"}
+
+
+def test_jobs_have_a_priority_too(helm4: Helm) -> None:
+    for job in of_kind(helm4.render(minimal(jobs={"priority_class": "batch"})), "Job"):
+        assert job["spec"]["template"]["spec"]["priorityClassName"] == "batch"
+
+
+WRONG_FOR_BOTH = [
+    ({"stages": {"a": {"after": "b"}, "b": {"after": "a"}}}, "a after b after a"),
+    ({"stages": {"convert": {"after": "evaluate"}}}, "leads round in a circle"),
+    ({"stages": {"tune": {"after": "tune"}}}, "tune after tune"),
+    ({"stages": {"tune": {"after": "finetun"}}}, 'names "finetun", which is no stage'),
+    ({"stages": {"convert": None}}, 'names "convert", which is no stage'),
+    (
+        {"stages": {n: {"enabled": False} for n in ("download", "convert", "finetune", "evaluate")}},
+        "no stage that is enabled",
+    ),
+    ({"ray": {"gpu": {"labels": {"groot-ray/component": "evil"}}}}, 'has "groot-ray/component", which the chart sets'),
+    ({"ray": {"cpu": {"labels": {"app.kubernetes.io/instance": "x"}}}}, "app.kubernetes.io/instance"),
+    ({"ray": {"head": {"annotations": {"groot-ray/digest": "x"}}}}, "cluster.ray.head.annotations"),
+    ({"ray": {"gpu": {"resources": {"memory": "1Gi"}}}}, "cluster.ray.gpu.resources.memory has an option of its own"),
+    ({"monitoring": {"pod_monitor_labels": {"groot-ray/release": "x"}}}, "pod_monitor_labels"),
+    ({"volumes": {"volumes": [{"name": "tmp", "emptyDir": {}}]}}, 'has a volume "tmp"'),
+    ({"jobs": {"memory": "64Mi"}}, "cluster.jobs.memory is 64Mi, and a Job needs 80 MB"),
+    ({"jobs": {"memory": "95.9Mi"}}, "give 96Mi or more"),
+]
+
+
+@pytest.mark.parametrize(("cluster", "said"), WRONG_FOR_BOTH)
+def test_chart_and_document_refuse_the_same(helm: Helm, cluster: dict[str, Any], said: str) -> None:
+    assert said in helm.refusal(minimal(**cluster))
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        build_document(minimal(**cluster))
+
+
+def test_chart_and_document_take_the_same(helm4: Helm) -> None:
+    stages = {
+        "c": {"after": "b"},
+        "b": {"after": "a"},
+        "a": {"after": "evaluate"},
+        "alone": {},
+        "convert": {"after": None},
+    }
+    for cluster in ({"stages": stages}, {"jobs": {"memory": "96Mi"}}, {"ray": {"gpu": {"labels": {"groot/x": "y"}}}}):
+        assert build_document(minimal(**cluster)) and helm4.render(minimal(**cluster))
 
 
 def test_no_secret_is_written_down(helm4: Helm, case: dict[str, Any]) -> None:
@@ -530,7 +749,7 @@ def test_as_a_subchart(helm: Helm, tmp_path: Path) -> None:
     (parent / "charts" / "groot-experiment").symlink_to(CHART)
     (parent / "Chart.yaml").write_text("apiVersion: v2\nname: parent\nversion: 0.1.0\n")
     objects = helm.render({"global": {"team": "robots"}, "groot-experiment": minimal()}, chart=parent)
-    assert len(of_kind(objects, "Job")) == 5
+    assert len(of_kind(objects, "Job")) == 4
 
 
 @pytest.mark.parametrize("path", CLUSTERED, ids=lambda path: path.name)

@@ -58,7 +58,8 @@ def test_rendered_command_lines_make_a_cluster(helm4: Helm, tmp_path: Path) -> N
     def command(group: str) -> str:
         container = sets[f"{cluster}-{group}"]["spec"]["template"]["spec"]["containers"][0]
         assert container["command"] == ["/bin/bash", "-c"]
-        return container["args"][0]
+        assert "/scratch" in container["args"][0], "Ray spills there"
+        return container["args"][0].replace("/scratch", str(tmp_path))
 
     head = f"{cluster}-head"
     (tmp_path / "client.py").write_text(CLIENT.replace("HEAD", head).replace("TOKEN", TOKEN, 1))

@@ -43,8 +43,59 @@
 {{- end -}}
 {{- range $name, $stage := .Values.cluster.stages -}}
 {{- include "groot.noSecrets" (dict "place" (printf "cluster.stages.%s.env" $name) "variables" ($stage.env | default dict)) -}}
-{{- if and $stage.after (not (hasKey $.Values.cluster.stages $stage.after)) -}}
-{{- fail (printf "cluster.stages.%s.after names %q, which is no stage; there are %s" $name $stage.after (keys $.Values.cluster.stages | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- include "groot.checkOrder" . -}}
+{{- range $group := list "head" "cpu" "gpu" -}}
+{{- $pod := index $ray $group -}}
+{{- include "groot.noReserved" (dict "place" (printf "cluster.ray.%s.labels" $group) "names" (keys $pod.labels)) -}}
+{{- include "groot.noReserved" (dict "place" (printf "cluster.ray.%s.annotations" $group) "names" (keys $pod.annotations)) -}}
+{{- range $name := keys $pod.resources | sortAlpha -}}
+{{- if has $name (list "cpu" "memory" $pod.gpu_resource) -}}
+{{- fail (printf "cluster.ray.%s.resources.%s has an option of its own: cpu_request, memory or gpus" $group $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- include "groot.noReserved" (dict "place" "cluster.monitoring.pod_monitor_labels" "names" (keys .Values.cluster.monitoring.pod_monitor_labels)) -}}
+{{- include "groot.noReserved" (dict "place" "cluster.monitoring.dashboard_labels" "names" (keys .Values.cluster.monitoring.dashboard_labels)) -}}
+{{- range .Values.cluster.volumes.volumes -}}
+{{- if has .name (list "scratch" "tmp" "shared-memory" "ca-bundle") -}}
+{{- fail (printf "cluster.volumes.volumes has a volume %q, a name that the chart's own volume has; give it another" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- if lt (include "groot.bytes" .Values.cluster.jobs.memory | int64) 100663296 -}}
+{{- fail (printf "cluster.jobs.memory is %s, and a Job needs 80 MB; give 96Mi or more" .Values.cluster.jobs.memory) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Stages that follow each other: names that exist, no circle, and at least one to run. */}}
+{{- define "groot.checkOrder" -}}
+{{- $stages := .Values.cluster.stages -}}
+{{- $enabled := list -}}
+{{- range $name, $stage := $stages -}}
+{{- if ne (toString $stage.enabled) "false" }}{{ $enabled = append $enabled $name }}{{ end -}}
+{{- if and $stage.after (not (hasKey $stages $stage.after)) -}}
+{{- fail (printf "cluster.stages.%s.after names %q, which is no stage; there are %s" $name $stage.after (keys $stages | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name := keys $stages | sortAlpha -}}
+{{- $way := list $name -}}
+{{- range until (len $stages) -}}
+{{- with (index $stages (last $way)).after }}{{ $way = append $way . }}{{ end -}}
+{{- end -}}
+{{- if gt (len $way) (len $stages) -}}
+{{- fail (printf "cluster.stages.%s.after leads round in a circle: %s" $name (join " after " (slice $way 0 (int (add1 (len (uniq $way))))))) -}}
+{{- end -}}
+{{- end -}}
+{{- if not $enabled -}}
+{{- fail "cluster.stages has no stage that is enabled" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels and annotations by which the chart, its NetworkPolicies and KubeRay find their pods. */}}
+{{- define "groot.noReserved" -}}
+{{- range $name := .names | sortAlpha -}}
+{{- if regexMatch "^(groot-ray|app\\.kubernetes\\.io|ray\\.io)/" $name -}}
+{{- fail (printf "%s has %q, which the chart sets itself; take a name of your own" $.place $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

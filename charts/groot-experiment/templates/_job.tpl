@@ -5,6 +5,13 @@
 {{- printf "%s-%s-%s" (include "groot.full" .root) .name (include "groot.jobSpec" . | sha256sum | trunc 8) -}}
 {{- end -}}
 
+{{/* Half of a Job's memory limit is requested. */}}
+{{- define "groot.jobResources" -}}
+{{- $jobs := .Values.cluster.jobs -}}
+requests: {cpu: {{ $jobs.cpu | quote }}, memory: {{ div (include "groot.bytes" $jobs.memory | int64) 2 | quote }}}
+limits: {memory: {{ $jobs.memory | quote }}}
+{{- end -}}
+
 {{- define "groot.jobSpec" -}}
 {{- $jobs := .root.Values.cluster.jobs -}}
 {{- $retries := $jobs.retries -}}
@@ -45,35 +52,32 @@ template:
     {{- with $jobs.tolerations }}
     tolerations: {{- toYaml . | nindent 6 }}
     {{- end }}
+    {{- with $jobs.priority_class }}
+    priorityClassName: {{ . | quote }}
+    {{- end }}
     containers:
       - name: job
         image: {{ .root.Values.cluster.image.data | quote }}
         imagePullPolicy: {{ .root.Values.cluster.image.pull_policy }}
-        command: ["groot-ray"]
+        command: ["python", "-m", "groot_ray.cluster.ownership", "/etc/groot-ray/release/owned.json"]
         args:
+          - groot-ray
           - job
           - {{ .name | quote }}
           - --document=/etc/groot-ray/release/document.json
           - --settings=/etc/groot-ray/release/stage-{{ .name }}.json
           - --digest={{ include "groot.digest" .root }}
         env:
-          {{- include "groot.env" .root | nindent 10 }}
-          - {name: HOME, value: /tmp}
-          - {name: MALLOC_ARENA_MAX, value: "2"}
-          - name: POD_NAME
-            valueFrom: {fieldRef: {fieldPath: metadata.name}}
-          - name: JOB_NAME
-            valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/job-name']"}}
+          {{- $fixed := dict "POD_NAME" (dict "fieldRef" (dict "fieldPath" "metadata.name")) "JOB_NAME" (dict "fieldRef" (dict "fieldPath" "metadata.labels['batch.kubernetes.io/job-name']")) }}
           {{- with .root.Values.cluster.ray.token_secret }}
-          - name: RAY_AUTH_TOKEN
-            valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: auth_token}}
+          {{- $_ := set $fixed "RAY_AUTH_TOKEN" (dict "secretKeyRef" (dict "name" . "key" "auth_token")) }}
           {{- end }}
+          {{- include "groot.env" (dict "root" .root "own" (dict "HOME" "/tmp" "MALLOC_ARENA_MAX" "2") "fixed" $fixed) | nindent 10 }}
         {{- with include "groot.envFrom" .root }}
         envFrom: {{- . | nindent 10 }}
         {{- end }}
         resources:
-          requests: {cpu: {{ $jobs.cpu | quote }}, memory: 80Mi}
-          limits: {memory: {{ $jobs.memory | quote }}}
+          {{- include "groot.jobResources" .root | nindent 10 }}
         securityContext:
           {{- include "groot.containerSecurity" .root | nindent 10 }}
         terminationMessagePolicy: FallbackToLogsOnError

@@ -1,11 +1,17 @@
 {{/* Names and labels. All names are pure functions of the release's name and values: nothing random, no lookup. */}}
 
-{{/* The release's name, short enough that every name made from it fits Kubernetes' 63 letters and KubeRay's 47. */}}
+{{/*
+The release's name as all names begin with it: short enough for Kubernetes' 63 letters and KubeRay's 47, and a DNS-1035 label (a letter
+first, no dots), as Services and RayClusters need it. Helm allows more; such a name is changed and gets a hash of what it was.
+groot_ray.cluster.release.short_name does the same.
+*/}}
 {{- define "groot.full" -}}
-{{- if gt (len .Release.Name) 25 -}}
-{{- printf "%s-%s" (.Release.Name | trunc 18 | trimSuffix "-") (sha256sum .Release.Name | trunc 6) -}}
-{{- else -}}
+{{- if regexMatch "^[a-z]([-a-z0-9]{0,23}[a-z0-9])?$" .Release.Name -}}
 {{- .Release.Name -}}
+{{- else -}}
+{{- $letters := .Release.Name | replace "." "-" -}}
+{{- if not (regexMatch "^[a-z]" $letters) }}{{ $letters = printf "r%s" $letters }}{{ end -}}
+{{- printf "%s-%s" (regexReplaceAll "-+$" ($letters | trunc 18) "") (sha256sum .Release.Name | trunc 6) -}}
 {{- end -}}
 {{- end -}}
 

@@ -26,31 +26,53 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* Environment of every container: storage, proxy, CA bundle; takes the root. */}}
+{{/*
+Environment of a container, each name once: Python, proxy and CA bundle, then "own" (what kind of container it is), then
+cluster.environment.variables, then "more" (a group's or stage's), then "fixed" (what must not be changed); a later one wins.
+Takes (dict "root" $ "own" TEXTS "more" TEXTS "fixed" TEXTS OR valueFrom), all but the root optional.
+*/}}
 {{- define "groot.env" -}}
-- {name: PYTHONDONTWRITEBYTECODE, value: "1"}
-- {name: PYTHONUNBUFFERED, value: "1"}
-{{- $environment := .Values.cluster.environment }}
-{{- range $name, $value := $environment.variables }}
-- name: {{ $name | quote }}
-  value: {{ $value | quote }}
-{{- end }}
+{{- $environment := .root.Values.cluster.environment }}
+{{- $common := dict "PYTHONDONTWRITEBYTECODE" "1" "PYTHONUNBUFFERED" "1" }}
 {{- with $environment.proxy }}
-{{- $direct := concat (list "localhost" "127.0.0.1" ".svc" ".cluster.local" "$(KUBERNETES_SERVICE_HOST)") $environment.no_proxy | join "," }}
-{{- range list "HTTP_PROXY" "HTTPS_PROXY" "http_proxy" "https_proxy" }}
-- name: {{ . }}
-  value: {{ $environment.proxy | quote }}
-{{- end }}
-{{- range list "NO_PROXY" "no_proxy" }}
-- name: {{ . }}
-  value: {{ $direct | quote }}
-{{- end }}
+{{- $direct := concat (list "localhost" "127.0.0.1" ".svc" ".cluster.local" (printf ".%s" $.root.Release.Namespace) "$(KUBERNETES_SERVICE_HOST)") (include "groot.hostsInside" $.root | fromJsonArray) $environment.no_proxy | uniq | join "," }}
+{{- range list "HTTP_PROXY" "HTTPS_PROXY" "http_proxy" "https_proxy" }}{{ $_ := set $common . $environment.proxy }}{{ end }}
+{{- range list "NO_PROXY" "no_proxy" }}{{ $_ := set $common . $direct }}{{ end }}
 {{- end }}
 {{- if $environment.ca_bundle }}
-{{- range list "AWS_CA_BUNDLE" "REQUESTS_CA_BUNDLE" "SSL_CERT_FILE" "CURL_CA_BUNDLE" }}
-- {name: {{ . }}, value: /etc/groot-ray/ca/ca.crt}
+{{- range list "AWS_CA_BUNDLE" "REQUESTS_CA_BUNDLE" "SSL_CERT_FILE" "CURL_CA_BUNDLE" }}{{ $_ := set $common . "/etc/groot-ray/ca/ca.crt" }}{{ end }}
+{{- end }}
+{{- $layers := list $common (.own | default dict) $environment.variables (.more | default dict) (.fixed | default dict) }}
+{{- range $i, $layer := $layers }}
+{{- range $name, $value := $layer }}
+{{- $again := false }}
+{{- range slice $layers (int (add1 $i)) }}{{ if hasKey . $name }}{{ $again = true }}{{ end }}{{ end }}
+{{- if not $again }}
+- name: {{ $name | quote }}
+  {{- if kindIs "map" $value }}
+  valueFrom: {{ toJson $value }}
+  {{- else }}
+  value: {{ $value | quote }}
+  {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Addresses of storage, hub and Ray that the values name, as JSON. */}}
+{{- define "groot.endpoints" -}}
+{{- $variables := .Values.cluster.environment.variables -}}
+{{- list (dig "storage" "endpoint" "" .Values.experiment) (get $variables "AWS_ENDPOINT_URL_S3") (get $variables "AWS_ENDPOINT_URL") (get $variables "HF_ENDPOINT") (.Values.cluster.ray.address | default "") | compact | toJson -}}
+{{- end -}}
+
+{{/* Those of their hosts that only the cluster knows: a Service's name alone, or one that ends in .svc or .local; as JSON. */}}
+{{- define "groot.hostsInside" -}}
+{{- $hosts := list -}}
+{{- range include "groot.endpoints" . | fromJsonArray -}}
+{{- $host := regexReplaceAll ":[0-9]+$" (urlParse .).host "" -}}
+{{- if regexMatch "^[^.:\\]]+$|\\.svc$|\\.local$" $host }}{{ $hosts = append $hosts $host }}{{ end -}}
+{{- end -}}
+{{- $hosts | uniq | toJson -}}
 {{- end -}}
 
 {{- define "groot.envFrom" -}}
@@ -95,9 +117,8 @@ metadata:
     {{ $key | quote }}: {{ $value | quote }}
     {{- end }}
   annotations:
-    groot-ray/digest: {{ include "groot.digest" .root | quote }}
-    cluster-autoscaler.kubernetes.io/safe-to-evict: "false"
-    {{- range $key, $value := $pod.annotations }}
+    {{- $annotations := dict "groot-ray/digest" (include "groot.digest" .root) "cluster-autoscaler.kubernetes.io/safe-to-evict" "false" }}
+    {{- range $key, $value := merge (dict) $pod.annotations $annotations }}
     {{ $key | quote }}: {{ $value | quote }}
     {{- end }}
 spec:
@@ -105,10 +126,9 @@ spec:
   {{- with .root.Values.cluster.security.service_account }}
   serviceAccountName: {{ . | quote }}
   {{- end }}
-  {{- if or $static (ne .group "head") .root.Values.cluster.queue }}
-  {{- if not .root.Values.cluster.security.service_account }}
+  {{- if or (ne .group "head") (not (include "groot.autoscaled" .root)) }}
+  # Only the autoscaler beside the head speaks with the API server. Workload identity has tokens of its own.
   automountServiceAccountToken: false
-  {{- end }}
   {{- end }}
   enableServiceLinks: false
   {{- if not $static }}
@@ -163,20 +183,14 @@ spec:
         {{- end }}
         - {name: metrics, containerPort: 8080}
       env:
-        {{- include "groot.env" .root | nindent 8 }}
-        - {name: HOME, value: /scratch}
-        - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
-        - {name: RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S, value: {{ include "groot.drain" .root | quote }}}
-        - {name: GROOT_RAY_RELEASE, value: {{ include "groot.full" .root | quote }}}
-        {{- range $name, $value := merge (dict) (.stage.env | default dict) $pod.env }}
-        - name: {{ $name | quote }}
-          value: {{ $value | quote }}
-        {{- end }}
+        {{- /* Temporary files go to the scratch volume; Ray's session (sockets, logs), which would follow TMPDIR, stays in /tmp. */}}
+        {{- $own := dict "HOME" "/scratch" "TMPDIR" "/scratch" "RAY_TMPDIR" "/tmp" "RAY_USAGE_STATS_ENABLED" "0" "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S" (include "groot.drain" .root) }}
+        {{- $fixed := dict "GROOT_RAY_RELEASE" (include "groot.full" .root) }}
         {{- if $static }}
-        - {name: RAY_AUTH_MODE, value: token}
-        - name: RAY_AUTH_TOKEN
-          valueFrom: {secretKeyRef: {name: {{ .root.Values.cluster.ray.token_secret | quote }}, key: auth_token}}
+        {{- $_ := set $fixed "RAY_AUTH_MODE" "token" }}
+        {{- $_ := set $fixed "RAY_AUTH_TOKEN" (dict "secretKeyRef" (dict "name" .root.Values.cluster.ray.token_secret "key" "auth_token")) }}
         {{- end }}
+        {{- include "groot.env" (dict "root" .root "own" $own "more" (merge (dict) (.stage.env | default dict) $pod.env) "fixed" $fixed) | nindent 8 }}
       {{- with include "groot.envFrom" .root }}
       envFrom: {{- . | nindent 8 }}
       {{- end }}
@@ -211,7 +225,7 @@ spec:
       emptyDir: {sizeLimit: {{ $pod.cache.size | quote }}}
       {{- end }}
     - name: tmp
-      emptyDir: {}
+      emptyDir: {sizeLimit: {{ $pod.tmp_size | quote }}}
     - name: shared-memory
       emptyDir:
         medium: Memory
@@ -239,7 +253,7 @@ spec:
 {{- $pod := index .root.Values.cluster.ray .group -}}
 {{- $pods := include "groot.pods" (dict "root" .root "stage" .stage) | fromJson -}}
 {{- $alone := eq 0 (add (int $pods.cpu) (int $pods.gpu) | int) -}}
-{{- $parameters := dict "num-cpus" (toString (int $pod.cpus)) "num-gpus" (toString (int $pod.gpus)) "metrics-export-port" "8080" -}}
+{{- $parameters := dict "num-cpus" (toString (int $pod.cpus)) "num-gpus" (toString (int $pod.gpus)) "metrics-export-port" "8080" "object-spilling-directory" "/scratch" -}}
 {{- if eq .group "head" -}}
 {{- $_ := set $parameters "dashboard-host" "0.0.0.0" -}}
 {{- $_ := set $parameters "num-gpus" "0" -}}

@@ -1,3 +1,8 @@
+{{/* Whether Ray asks for pods itself: a text that is empty when not. Kueue admits only clusters that do not. */}}
+{{- define "groot.autoscaled" -}}
+{{- if and (eq .Values.cluster.ray.mode "kuberay") (not .Values.cluster.queue) }}yes{{ end -}}
+{{- end -}}
+
 {{/* The RayCluster of a stage, which the stage's Job creates; takes (dict "root" $ "name" STAGE "stage" OPTIONS). */}}
 {{- define "groot.raycluster" -}}
 {{- $root := .root -}}
@@ -5,6 +10,7 @@
 {{- $stage := .stage -}}
 {{- $ray := .root.Values.cluster.ray -}}
 {{- $queue := .root.Values.cluster.queue -}}
+{{- $autoscaled := include "groot.autoscaled" .root -}}
 {{- $pods := include "groot.pods" (dict "root" .root "stage" .stage) | fromJson -}}
 apiVersion: ray.io/v1
 kind: RayCluster
@@ -24,7 +30,7 @@ metadata:
 spec:
   rayVersion: {{ $ray.version | quote }}
   authOptions: {mode: token}
-  {{- if not $queue }}
+  {{- if $autoscaled }}
   enableInTreeAutoscaling: true
   autoscalerOptions:
     version: v2

@@ -24,6 +24,12 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Bytes of a quantity such as 160Mi; takes the text. */}}
+{{- define "groot.bytes" -}}
+{{- $factors := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 -}}
+{{- mulf (regexFind "^[0-9.]+" . | float64) (get $factors (regexFind "[A-Za-z]*$" .)) | int64 -}}
+{{- end -}}
+
 {{/* An image reference; takes (dict "root" $ "image" data|train|REFERENCE). */}}
 {{- define "groot.image" -}}
 {{- if eq .image "data" -}}{{ .root.Values.cluster.image.data }}

@@ -1,3 +1,12 @@
+{{/* Names of a stage's StatefulSets as JSON: those that groot.static makes; takes (dict "root" $ "name" STAGE "stage" OPTIONS). */}}
+{{- define "groot.staticSets" -}}
+{{- $pods := include "groot.pods" (dict "root" .root "stage" .stage) | fromJson -}}
+{{- $cluster := include "groot.cluster" . -}}
+{{- $sets := list (printf "%s-head" $cluster) -}}
+{{- range $group := list "cpu" "gpu" }}{{ if gt (int (index $pods $group)) 0 }}{{ $sets = append $sets (printf "%s-%s" $cluster $group) }}{{ end }}{{ end -}}
+{{- $sets | toJson -}}
+{{- end -}}
+
 {{/* Ray pods without an operator: our own command line and probes. */}}
 
 {{- define "groot.staticCommand" -}}
