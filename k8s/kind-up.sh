@@ -1,5 +1,6 @@
 #!/bin/bash
 # A local cluster with KubeRay for the demo: kind, or minikube where LOCAL_CLUSTER=minikube says so. Pinned: KubeRay 1.5.1.
+# Checked by reading only: where this project's other results were taken, neither kind nor minikube could run.
 # usage: k8s/kind-up.sh          (make kind-up)
 set -euo pipefail
 cd "$(dirname "$0")/.."

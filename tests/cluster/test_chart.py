@@ -752,6 +752,25 @@ def test_as_a_subchart(helm: Helm, tmp_path: Path) -> None:
     assert len(of_kind(objects, "Job")) == 4
 
 
+def test_the_demo_fits_a_small_laptop(helm4: Helm) -> None:
+    """2 cores and 8 GiB, with what Kubernetes (kind's pods, or minikube's with Calico) and the KubeRay operator ask for, and a margin."""
+    objects = helm4.render([REPOSITORY / "k8s" / "demo.yaml"])
+    minio = next(
+        i for i in yaml.safe_load_all((REPOSITORY / "k8s" / "minio.yaml").read_text()) if i["kind"] == "Deployment"
+    )
+    others = [t for where, t in pod_templates(objects) if where.startswith("Job/")] + [minio["spec"]["template"]]
+    for stage, told in settings(objects).items():
+        cluster = told["manifest"]["spec"]
+        pods = [cluster["headGroupSpec"]["template"], *others]
+        for group in cluster["workerGroupSpecs"]:
+            pods += [group["template"]] * group["maxReplicas"]
+        asked = [c["resources"]["requests"] for pod in pods for c in pod["spec"]["containers"]]
+        asked.append(cluster["autoscalerOptions"]["resources"]["requests"])
+        cores, memory = (sum(quantity(request[kind]) for request in asked) for kind in ("cpu", "memory"))
+        assert cores < 2 - 1.1 - 0.1 - 0.1, f"{stage} asks for {cores:.2f} cores"
+        assert memory < (8 - 0.4 - 0.5 - 0.4) * 2**30, f"{stage} asks for {memory / 2**30:.2f} GiB"
+
+
 @pytest.mark.parametrize("path", CLUSTERED, ids=lambda path: path.name)
 def test_examples_render(helm: Helm, path: Path, raycluster: jsonschema.Draft202012Validator) -> None:
     if path.name.startswith("."):
