@@ -17,6 +17,10 @@ EXIT_CODES = {
     143: "it was told to go",
 }
 
+# Reasons of events by which Kubernetes and KubeRay say that they cannot make what was asked for (InvalidRayClusterMetadata, FailedCreate,
+# FailedToCreateHeadPod); other warnings (a probe that failed once, a pod that was gone already) pass by themselves.
+HINDERS = re.compile(r"Invalid|FailedCreate|FailedToCreate|AutoscalerServiceAccountNotFound")
+
 
 def advise_pod(pod: dict[str, Any], nodes: list[dict[str, Any]] | None = None) -> list[str]:
     """Sentences for one pod, empty when nothing is wrong.
@@ -49,15 +53,22 @@ def advise_pod(pod: dict[str, Any], nodes: list[dict[str, Any]] | None = None) -
         for ended in (state.get("state", {}).get("terminated"), state.get("lastState", {}).get("terminated")):
             if ended and ended.get("reason") == "OOMKilled":
                 limit = container.get("resources", {}).get("limits", {}).get("memory", "none")
-                group = pod["metadata"].get("labels", {}).get("groot-ray/group")
-                option = f"cluster.ray.{group}.memory" if group else "cluster.jobs.memory"
                 said.append(
-                    f"{name} ran out of memory (OOMKilled): container {state['name']} has a limit of {limit}; raise {option}"
+                    f"{name} ran out of memory (OOMKilled): container {state['name']} has a limit of {limit}; "
+                    f"raise {memory_option(pod, state['name'])}"
                 )
                 break
     if status.get("reason") == "Evicted":
         said.append(f"{name} was evicted: {_short(status.get('message', ''))}")
     return said
+
+
+def memory_option(pod: dict[str, Any], container: str) -> str:
+    """The option that sets the memory of a pod's container."""
+    group = pod["metadata"].get("labels", {}).get("groot-ray/group")
+    if group is None:
+        return "cluster.jobs.memory"
+    return "cluster.ray.autoscaler_memory" if container == "autoscaler" else f"cluster.ray.{group}.memory"
 
 
 def unschedulable(pod: dict[str, Any], message: str, nodes: list[dict[str, Any]] | None) -> str:
@@ -141,18 +152,10 @@ def advise_queue(cluster: dict[str, Any], workloads: list[dict[str, Any]]) -> li
 
 
 def advise_events(events: list[dict[str, Any]]) -> list[str]:
-    """What hinders a Job or RayCluster from making its pods: refused specifications, quotas, Pod Security."""
-    hindering = (
-        "InvalidRayClusterSpec",
-        "InvalidRayClusterStatus",
-        "FailedCreate",
-        "FailedToCreateHeadPod",
-        "FailedToCreateWorkerPod",
-        "FailedToCreateSecret",
-    )
+    """What hinders a Job or RayCluster from making its pods: a name or specification that is refused, quotas, Pod Security."""
     newest: dict[str, str] = {}
     for event in sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or ""):
-        if event.get("type") == "Warning" and event.get("reason") in hindering:
+        if event.get("type") == "Warning" and HINDERS.match(event.get("reason", "")):
             newest[event["reason"]] = f"{event['involvedObject']['name']}: {_short(event.get('message', ''))}"
     return list(newest.values())
 

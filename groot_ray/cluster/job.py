@@ -48,7 +48,8 @@ log = logging.getLogger(__name__)
 
 NEVER_AGAIN = (2, 64, 65, 66, 70)  # exit codes that the chart's podFailurePolicy does not retry
 LOST_AFTER = 150.0  # seconds without an answer from a Ray head after which its job counts as lost
-RAY_JOB = "Ray job %s is %s"  # said of a submission and its state; `cluster status` reads it
+RAY_JOB = "Ray job %s is %s"  # said when a submission's state changes; `cluster status` reads it in the Job's log
+SUBMISSION = "submission"  # in an attempt's record: its Ray job
 ABANDONED_AFTER = 120.0  # seconds without anybody who could make the result that is waited for
 
 
@@ -262,6 +263,7 @@ class StageJob:
         attempt = claim_attempt(
             folder,
             about={"release": self.told.release, "digest": self.told.digest, "job": os.environ.get("JOB_NAME", "")},
+            name=lambda number: {SUBMISSION: self.submission_id(folder, number)},
             until=lambda: look(self.document, self.told.stage).done,
             poll=self.poll,
         )

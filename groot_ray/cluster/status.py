@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import socket
+from functools import cached_property
 from urllib.parse import urlsplit
 
 from groot_ray.cluster.api import Kubernetes, from_kubeconfig
-from groot_ray.cluster.release import StageState, job_log_progress, read_release
-from groot_ray.errors import GrootRayError
+from groot_ray.cluster.job import SUBMISSION
+from groot_ray.cluster.pipeline import experiment_location, look, newest_work, planning_folder
+from groot_ray.cluster.release import StageState, job_log, read_release
+from groot_ray.errors import GrootRayError, StoppedError
 from groot_ray.experiment.document import Document
 from groot_ray.progress import format_duration, format_value
 from groot_ray.storage.client import effective_endpoint
+from groot_ray.storage.lease import AttemptState, last_attempt
 from groot_ray.storage.location import Location
+from groot_ray.storage.status import read_status
 
 
 def show(release: str, namespace: str | None = None, context: str | None = None) -> str:
@@ -26,17 +31,25 @@ def show(release: str, namespace: str | None = None, context: str | None = None)
 def describe(kube: Kubernetes, release: str) -> str:
     """Render the state of a release that `kube` sees in its namespace."""
     document, stages = read_release(kube, release)
+    stored = Stored(document)
     lines = [f"experiment {document.experiment.name}, release {release} in namespace {kube.namespace}"]
     width = max(len(stage.name) for stage in stages) if stages else 0
     for stage in stages:
-        lines.append(f"  {stage.name:<{width}}  {stage.state:<8} {details(kube, document, stage)}".rstrip())
+        if stage.job is None:  # finished Jobs are removed after a while
+            stage.made = stored.is_done(stage.name)
+        lines.append(f"  {stage.name:<{width}}  {stage.state:<8} {details(kube, stored, stage)}".rstrip())
         lines += [f"  {'':<{width}}  ! {sentence}" for sentence in dict.fromkeys(stage.advice)]
     return "\n".join(lines)
 
 
-def details(kube: Kubernetes, document: Document, stage: StageState) -> str:
-    """Pods and progress of a stage in one line."""
+def details(kube: Kubernetes, stored: Stored, stage: StageState) -> str:
+    """Job, Ray job, pods and progress of a stage in one line."""
     parts = []
+    log = job_log(kube, stage)
+    if stage.job is not None:
+        parts.append(f"Job {stage.job['metadata']['name']}")
+    if ray_job := log.ray_job() or stored.ray_job(stage.name):
+        parts.append(f"Ray job {ray_job}")
     if stage.ray:
         groups: dict[str, list[bool]] = {}
         for pod in stage.ray:
@@ -49,27 +62,62 @@ def details(kube: Kubernetes, document: Document, stage: StageState) -> str:
     elif stage.cluster is not None:
         parts.append("Ray cluster without pods")
     if stage.state in ("running", "waiting"):
-        progress = stored_progress(document, stage.name) if stage.state == "running" else ""
-        progress = progress or job_log_progress(kube, stage)
+        progress = stored.progress(stage.name) if stage.state == "running" else ""
+        progress = progress or log.progress()
         if progress:
             parts.append(progress)
     return "; ".join(parts)
 
 
-def stored_progress(document: Document, stage: str) -> str:
-    """The stage's progress as it stands in storage, empty where storage cannot be reached from here."""
-    from groot_ray.cluster.pipeline import experiment_location, newest_work
-    from groot_ray.storage.status import read_status
+class Stored:
+    """What storage tells of an experiment's stages; nothing where it cannot be reached from here."""
 
-    root = experiment_location(document)
-    if not answers(root):
-        return ""
-    try:
-        folder = newest_work(root, stage)
-        status = read_status(folder) if folder is not None else None
-    except GrootRayError:
-        return ""
-    return progress_line(status) if status else ""
+    def __init__(self, document: Document) -> None:
+        self.document = document
+
+    @cached_property
+    def root(self) -> Location | None:
+        """The experiment's folder, if it answers."""
+        root = experiment_location(self.document)
+        return root if answers(root) else None
+
+    def is_done(self, stage: str) -> bool:
+        """Whether the stage's manifest is there."""
+        try:
+            return self.root is not None and look(self.document, stage).done
+        except GrootRayError:
+            return False
+
+    def progress(self, stage: str) -> str:
+        """The stage's newest status in one line."""
+        try:
+            folder = newest_work(self.root, stage) if self.root is not None else None
+            status = read_status(folder) if folder is not None else None
+        except GrootRayError:
+            return ""
+        return progress_line(status) if status else ""
+
+    def ray_job(self, stage: str) -> str:
+        """Id and state of the Ray job of the stage's last attempt that a Job made."""
+        try:
+            if self.root is None:
+                return ""
+            folders = (newest_work(self.root, stage), planning_folder(self.document, stage))
+            found = [last for folder in folders if folder is not None and (last := last_attempt(folder)) is not None]
+        except GrootRayError:
+            return ""
+        sent = [attempt for attempt in found if SUBMISSION in attempt.holder]
+        if not sent:
+            return ""
+        last = next((attempt for attempt in sent if not attempt.ended), sent[0])
+        return f"{last.holder[SUBMISSION]} {ray_state(last)}"
+
+
+def ray_state(attempt: AttemptState) -> str:
+    """What Ray would call the state of an attempt's job."""
+    if not attempt.ended:
+        return "RUNNING" if attempt.alive else "LOST"
+    return {0: "SUCCEEDED", StoppedError.exit_code: "STOPPED"}.get(attempt.code or 0, "FAILED")
 
 
 def answers(root: Location, seconds: float = 2.0) -> bool:

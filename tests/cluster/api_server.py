@@ -6,19 +6,20 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 from groot_ray.cluster.api import Kubernetes
 
 
 @dataclass
 class ApiServer:
-    """Objects by path; a path in `lists` is known though nothing may be there.
+    """Objects by path, and logs of pods by name.
 
-    `admit` sees every object that is created, as an admission webhook does. `forbidden` are beginnings of paths that may not be read.
+    `admit` sees every object that is created, as an admission webhook does.
     """
 
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
-    forbidden: tuple[str, ...] = ()
+    logs: dict[str, str] = field(default_factory=dict)
     admit: Callable[[dict[str, Any]], object] = lambda item: None
 
     def client(self, namespace: str = "robots") -> Kubernetes:
@@ -27,9 +28,9 @@ class ApiServer:
 
     def answer(self, method: str, path: str, data: bytes | None, content_type: str) -> tuple[int, bytes]:
         """Answer one request."""
-        path = path.split("?")[0]
-        if path.startswith(self.forbidden or ("!",)):
-            return 403, json.dumps({"message": f"you cannot {method.lower()} {path}"}).encode()
+        path, _, query = path.partition("?")
+        if path.endswith("/log"):
+            return 200, self.log(path.split("/")[-2], dict(parse_qsl(query))).encode()
         if method == "POST":
             item = json.loads(data or b"{}")
             name = f"{path}/{item['metadata']['name']}"
@@ -46,3 +47,10 @@ class ApiServer:
             found = [item for name, item in list(self.objects.items()) if name.rpartition("/")[0] == path]
             return 200, json.dumps({"items": found}).encode()
         return 404, json.dumps({"message": f"{path} not found"}).encode()
+
+    def log(self, pod: str, query: dict[str, str]) -> str:
+        """A pod's log, of which a beginning or an end may be asked for."""
+        text = self.logs.get(pod, "")
+        if "tailLines" in query:
+            return "".join(text.splitlines(keepends=True)[-int(query["tailLines"]) :])
+        return text[: int(query.get("limitBytes", len(text)))]

@@ -92,6 +92,17 @@ def test_out_of_memory_names_the_limit_and_the_option() -> None:
     assert "64Gi" in said and "cluster.ray.gpu.memory" in said
 
 
+def test_the_autoscaler_has_a_limit_of_its_own() -> None:
+    limits = {"resources": {"limits": {"memory": "512Mi"}}}
+    head = {
+        "metadata": {"name": "walk-finetune-head", "labels": {"groot-ray/group": "head"}},
+        "spec": {"containers": [{"name": "ray-head"}, {"name": "autoscaler", **limits}]},
+        "status": {"containerStatuses": [{"name": "autoscaler", "lastState": {"terminated": {"reason": "OOMKilled"}}}]},
+    }
+    (said,) = advise_pod(head)
+    assert "512Mi" in said and said.endswith("raise cluster.ray.autoscaler_memory")
+
+
 def test_nothing_is_said_of_a_pod_that_runs() -> None:
     assert advise_pod(pod(phase="Running", containerStatuses=[{"name": "ray-gpu", "state": {"running": {}}}])) == []
 
@@ -149,14 +160,24 @@ def test_the_place_in_a_queue() -> None:
     assert advise_queue(cluster, loads) == []
 
 
-def test_refused_clusters_are_told_once() -> None:
-    event = {
-        "type": "Warning",
-        "reason": "InvalidRayClusterSpec",
-        "involvedObject": {"name": "walk-convert"},
-        "message": "no",
-    }
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "InvalidRayClusterSpec",
+        "InvalidRayClusterMetadata",
+        "FailedToCreateHeadPod",
+        "FailedToCreateRole",
+        "FailedCreate",
+    ],
+)
+def test_refused_clusters_are_told_once(reason: str) -> None:
+    event = {"type": "Warning", "reason": reason, "involvedObject": {"name": "walk-convert"}, "message": "no"}
     assert advise_events([event, event, {**event, "type": "Normal"}]) == ["walk-convert: no"]
+
+
+@pytest.mark.parametrize("reason", ["Unhealthy", "FailedToDeletePod", "BackoffLimitExceeded"])
+def test_what_passes_by_itself_is_not_told(reason: str) -> None:
+    assert advise_events([{"type": "Warning", "reason": reason, "involvedObject": {"name": "x"}}]) == []
 
 
 @given(st.integers(0, 10**6), st.sampled_from(["", "m", "k", "Ki", "Mi", "Gi", "G"]))
