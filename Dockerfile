@@ -7,8 +7,9 @@
 # and mounts. Build arguments:
 #   BASE_IMAGE       a slim Debian with Python 3.11-3.13 (python:3.11-slim)
 #   PIP_INDEX_URL    package index                      TORCH_INDEX_URL  index of torch's build (https://download.pytorch.org/whl/cpu ...)
-#   WHEELS           folder in the build that holds wheels (mount it with -v or --build-context)
-# Secrets: pip_conf (a pip.conf with credentials of the index), ca (a CA bundle).
+#   TORCH            torch's requirement; the lock holds none, since its build depends on the machine: a plain version also takes +cpu or +cu128
+# Build context: wheels (a folder of wheels: --build-context wheels=FOLDER). Secrets: pip_conf (a pip.conf with credentials of the index),
+# ca (a CA bundle).
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS base
@@ -19,33 +20,37 @@ RUN apt-get update -qq \
  && groupadd --gid 1000 groot && useradd --uid 1000 --gid 1000 --home-dir /tmp --no-create-home --shell /bin/bash groot
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RAY_USAGE_STATS_ENABLED=0 MPLCONFIGDIR=/tmp/matplotlib
 
+# --build-context wheels=FOLDER takes this stage's place. It is copied, since some podman versions mount a cached stage empty.
+FROM scratch AS wheels
+COPY images/NOTICE.md /
+
 # --- dependencies: one lock for all targets ---------------------------------------------------------------------------------------------
 FROM base AS dependencies
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
-ARG WHEELS
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=
 RUN python3 -m venv /opt/venv
 COPY requirements.lock images/data.txt images/train.txt /build/
+COPY --from=wheels / /wheels/
 RUN --mount=type=secret,id=pip_conf,target=/etc/xdg/pip/pip.conf,required=false --mount=type=secret,id=ca,required=false \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
-    pip install --quiet ${WHEELS:+--find-links "$WHEELS"} -c /build/requirements.lock -r /build/data.txt \
+    pip install --quiet --find-links /wheels -c /build/requirements.lock -r /build/data.txt \
  && find /opt/venv -depth -type d \( -name tests -o -name test \) -path '*/site-packages/*' ! -path '*/ray/*' ! -path '*/torch/*' -exec rm -rf {} + \
  && rm -rf /opt/venv/lib/python3*/site-packages/ray/jars /opt/venv/lib/python3*/site-packages/ray/rllib
 
 FROM dependencies AS dependencies-train
 ARG TORCH_INDEX_URL
-ARG TORCH=torch
+ARG TORCH=torch==2.13.0
 RUN --mount=type=secret,id=pip_conf,target=/etc/xdg/pip/pip.conf,required=false --mount=type=secret,id=ca,required=false \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
-    pip install --quiet ${WHEELS:+--find-links "$WHEELS"} ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} -c /build/requirements.lock "$TORCH" \
- && pip install --quiet ${WHEELS:+--find-links "$WHEELS"} -c /build/requirements.lock -r /build/train.txt
+    pip install --quiet --find-links /wheels ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} -c /build/requirements.lock "$TORCH" \
+ && pip install --quiet --find-links /wheels -c /build/requirements.lock -r /build/train.txt
 
 # --- the package, as a wheel ------------------------------------------------------------------------------------------------------------
 FROM dependencies AS package
 RUN --mount=type=secret,id=pip_conf,target=/etc/xdg/pip/pip.conf,required=false --mount=type=secret,id=ca,required=false \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
-    python3 -m venv /opt/builder && /opt/builder/bin/pip install --quiet ${WHEELS:+--find-links "$WHEELS"} "hatchling>=1.24"
+    python3 -m venv /opt/builder && /opt/builder/bin/pip install --quiet --find-links /wheels "hatchling>=1.24"
 COPY pyproject.toml README.md LICENSE /build/source/
 COPY groot_ray /build/source/groot_ray
 RUN /opt/builder/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /build/dist /build/source

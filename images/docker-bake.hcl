@@ -1,22 +1,33 @@
 # Both images from one file: docker buildx bake -f images/docker-bake.hcl
+# The variables are those of `make images`: WHEELS is a folder of wheels, PIP_CONF and CA_BUNDLE are files that become build secrets.
 variable "VERSION" { default = "0.1.0" }
 variable "REVISION" { default = "" }
 variable "REPOSITORY" { default = "localhost/groot-ray" }
 variable "BASE_IMAGE" { default = "python:3.11-slim" }
 variable "PIP_INDEX_URL" { default = "" }
+variable "PIP_EXTRA_INDEX_URL" { default = "" }
 variable "TORCH_INDEX_URL" { default = "" }
-variable "TORCH" { default = "torch" }
+variable "TORCH" { default = "torch==2.13.0" }
+variable "WHEELS" { default = "images" } # holds no wheels
+variable "PIP_CONF" { default = "" }
+variable "CA_BUNDLE" { default = "" }
 
 group "default" { targets = ["data", "train"] }
 
 target "common" {
   context = "."
   dockerfile = "Dockerfile"
+  contexts = { wheels = WHEELS }
+  secret = compact([
+    PIP_CONF != "" ? "id=pip_conf,src=${PIP_CONF}" : "",
+    CA_BUNDLE != "" ? "id=ca,src=${CA_BUNDLE}" : "",
+  ])
   args = {
     VERSION = VERSION
     REVISION = REVISION
     BASE_IMAGE = BASE_IMAGE
     PIP_INDEX_URL = PIP_INDEX_URL
+    PIP_EXTRA_INDEX_URL = PIP_EXTRA_INDEX_URL
   }
 }
 

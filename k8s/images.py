@@ -4,9 +4,10 @@ usage: python k8s/images.py build [data|train ...]    build and tag localhost/gr
        python k8s/images.py save FOLDER               docker archives of both
        python k8s/images.py load                      save, then run $IMAGE_LOAD on the archives
 
-Environment: CONTAINER_TOOL (docker or podman; the first that is found), BASE_IMAGE, PIP_INDEX_URL, TORCH_INDEX_URL, TORCH (such as
-torch==2.11.0), IMAGE_REPOSITORY (localhost/groot-ray), IMAGE_LOAD ("kind load image-archive --name groot-ray", "minikube image load").
-Where TORCH is not given and this machine has no GPU, a CPU build of torch from PIP_FIND_LINKS is taken, if there is one.
+Environment: CONTAINER_TOOL (docker or podman; the first that is found), BASE_IMAGE, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, TORCH_INDEX_URL,
+TORCH (such as torch==2.11.0), WHEELS (a folder of wheels), PIP_CONF (a pip.conf with credentials) and CA_BUNDLE, two files that reach the build as
+secrets, IMAGE_REPOSITORY (localhost/groot-ray), IMAGE_LOAD ("kind load image-archive --name groot-ray", "minikube image load").
+Where TORCH is not given and this machine has no GPU, a CPU build of the Dockerfile's torch from PIP_FIND_LINKS is taken, if there is one.
 """
 
 from __future__ import annotations
@@ -54,26 +55,52 @@ def torch_requirement() -> str | None:
         return os.environ["TORCH"]
     if os.environ.get("TORCH_INDEX_URL") or shutil.which("nvidia-smi"):
         return None
+    pinned = torch_version()
     for folder in os.environ.get("PIP_FIND_LINKS", "").split():
-        wheels = sorted(Path(folder).glob("torch-*+cpu-*.whl")) if Path(folder).is_dir() else []
-        if wheels:
-            return f"torch=={wheels[-1].name.split('-')[1]}"
+        if any(Path(folder.removeprefix("file://")).glob(f"torch-{pinned}+cpu-*.whl")):
+            return f"torch=={pinned}+cpu"
     return None
 
 
-def build(targets: list[str]) -> None:
-    """Build and tag `targets`."""
+def torch_version() -> str:
+    """The torch that the Dockerfile takes when nothing is said."""
+    found = re.search(r"^ARG TORCH=torch==(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def build_options() -> list[str]:
+    """What the environment says about the build, in the words of docker and podman.
+
+    Secrets are files that only the build's own commands see; nothing of them stays in an image.
+    """
     arguments = {"VERSION": version(), "REVISION": _revision()}
-    for name in ("BASE_IMAGE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "TORCH_INDEX_URL", "WHEELS"):
+    for name in ("BASE_IMAGE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "TORCH_INDEX_URL"):
         if os.environ.get(name):
             arguments[name] = os.environ[name]
     torch = torch_requirement()
     if torch:
         arguments["TORCH"] = torch
+    words = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+    wheels = os.environ.get("WHEELS")
+    if wheels:
+        if not Path(wheels).is_dir():
+            sys.exit(f"images: WHEELS is {wheels}, which is no folder")
+        words += ["--build-context", f"wheels={Path(wheels).resolve()}"]
+    for secret, name in (("pip_conf", "PIP_CONF"), ("ca", "CA_BUNDLE")):
+        given = os.environ.get(name)
+        if given:
+            if not Path(given).is_file():
+                sys.exit(f"images: {name} is {given}, which is no file")
+            words += ["--secret", f"id={secret},src={Path(given).resolve()}"]
+    return words
+
+
+def build(targets: list[str]) -> None:
+    """Build and tag `targets`."""
+    options = build_options()
     for target in targets:
-        words = [*container_tool(), "build", "--target", target, "-t", tag(target)]
-        for name, value in arguments.items():
-            words += ["--build-arg", f"{name}={value}"]
+        words = [*container_tool(), "build", "--target", target, "-t", tag(target), *options]
         print(f"building {tag(target)}", flush=True)
         subprocess.run([*words, "."], cwd=ROOT, check=True, env={**os.environ, "DOCKER_BUILDKIT": "1"})
 

@@ -1,6 +1,6 @@
 # Kubernetes: images, a local cluster, the demo, tests. Included by the Makefile.
 IMAGE_LOAD ?=
-export CONTAINER_TOOL IMAGE_LOAD BASE_IMAGE TORCH TORCH_INDEX_URL MINIO_IMAGE
+export CONTAINER_TOOL IMAGE_LOAD BASE_IMAGE TORCH TORCH_INDEX_URL WHEELS PIP_CONF CA_BUNDLE MINIO_IMAGE
 
 .PHONY: images images-load tools kind-up kind-down k8s-demo test-cluster test-cluster-here test-cluster-faults chart
 

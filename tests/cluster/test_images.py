@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from rendering import REPOSITORY
@@ -28,6 +30,63 @@ def test_names_and_versions_agree() -> None:
     assert options.ray.version == locked, "KubeRay is told the version that the images hold"
     bake = (REPOSITORY / "images" / "docker-bake.hcl").read_text()
     assert f'default = "{groot_ray.__version__}"' in bake and f"ARG VERSION={groot_ray.__version__}" in DOCKERFILE
+
+
+def images_module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("images", REPOSITORY / "k8s" / "images.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_a_site_has_reaches_the_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("TORCH", "TORCH_INDEX_URL", "WHEELS", "PIP_CONF", "CA_BUNDLE", "PIP_FIND_LINKS"):
+        monkeypatch.delenv(name, raising=False)
+    images = images_module()
+    assert not {"--secret", "--build-context"} & set(images.build_options())
+    (tmp_path / "pip.conf").write_text("[global]\n")
+    monkeypatch.setenv("PIP_CONF", str(tmp_path / "pip.conf"))
+    monkeypatch.setenv("CA_BUNDLE", str(tmp_path / "pip.conf"))
+    monkeypatch.setenv("WHEELS", str(tmp_path))
+    words = images.build_options()
+    assert [words[i + 1] for i, word in enumerate(words) if word == "--secret"] == [
+        f"id=pip_conf,src={tmp_path}/pip.conf",
+        f"id=ca,src={tmp_path}/pip.conf",
+    ]
+    assert words[words.index("--build-context") + 1] == f"wheels={tmp_path}"
+    monkeypatch.setenv("PIP_CONF", str(tmp_path / "none"))
+    with pytest.raises(SystemExit, match=r"PIP_CONF is .*none, which is no file"):
+        images.build_options()
+
+
+def test_what_the_build_takes_is_in_the_dockerfile_and_in_bake() -> None:
+    bake = (REPOSITORY / "images" / "docker-bake.hcl").read_text()
+    for argument in re.findall(r"^ARG ([A-Z_]+)", DOCKERFILE, re.MULTILINE):
+        assert re.search(rf'^variable "{argument}"', bake, re.MULTILINE) and f"{argument} = {argument}" in bake, (
+            argument
+        )
+    for secret in set(re.findall(r"type=secret,id=(\w+)", DOCKERFILE)):
+        assert f"id={secret},src=" in bake, secret
+    assert "FROM scratch AS wheels" in DOCKERFILE and "contexts = { wheels = WHEELS }" in bake
+
+
+def test_torch_has_a_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    images = images_module()
+    pinned = images.torch_version()
+    assert (
+        f'variable "TORCH" {{ default = "torch=={pinned}" }}' in (REPOSITORY / "images" / "docker-bake.hcl").read_text()
+    )
+    for name in ("TORCH", "TORCH_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi: a machine without a GPU
+    monkeypatch.setenv("PIP_FIND_LINKS", f"{tmp_path}/none {tmp_path}")
+    (tmp_path / "torch-1.0.0+cpu-cp311-cp311-linux_x86_64.whl").touch()
+    assert images.torch_requirement() is None, "another version is not taken"
+    (tmp_path / f"torch-{pinned}+cpu-cp311-cp311-linux_x86_64.whl").touch()
+    assert images.torch_requirement() == f"torch=={pinned}+cpu"
+    monkeypatch.setenv("TORCH", "torch==2.11.0")
+    assert images.torch_requirement() == "torch==2.11.0"
 
 
 def test_requirements_are_locked() -> None:
