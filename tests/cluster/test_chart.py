@@ -18,11 +18,14 @@ from rendering import CHART, REPOSITORY, Helm, minimal, of_kind, pod_templates, 
 
 from groot_ray.cluster.release import short_name
 from groot_ray.cluster.settings import StageSettings
+from groot_ray.embodiment import load_embodiment
 from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.cluster import quantity
-from groot_ray.experiment.document import build_document
+from groot_ray.experiment.document import build_document, load_document
+from groot_ray.experiment.render import rendered
 
 CLUSTERED = [*sorted((REPOSITORY / "examples").glob("*kubernetes*.yaml")), REPOSITORY / "k8s" / "demo.yaml"]
+EXPERIMENTS = sorted((REPOSITORY / "examples").glob("*.yaml"))
 FULL = minimal(
     image={"pull_secrets": ["registry"]},
     ray={
@@ -772,20 +775,38 @@ def test_the_demo_fits_a_small_laptop(helm4: Helm) -> None:
 
 
 @pytest.mark.parametrize("path", CLUSTERED, ids=lambda path: path.name)
-def test_examples_render(helm: Helm, path: Path, raycluster: jsonschema.Draft202012Validator) -> None:
-    if path.name.startswith("."):
-        pytest.skip("no example")
-    check_objects(helm.render([path]), raycluster)
+def test_one_file_for_run_submit_and_helm(helm: Helm, path: Path, raycluster: jsonschema.Draft202012Validator) -> None:
+    objects = helm.render([path])
+    check_objects(objects, raycluster)
+    data = next(item["data"] for item in of_kind(objects, "ConfigMap"))
+    read = load_document(path)
+    assert build_document(json.loads(data["document.json"])) == read, "the Jobs read what `groot-ray run` reads"
+    assert read.cluster is not None and set(settings(objects)) == set(read.cluster.stages)
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_there_is_an_example_for_kubernetes() -> None:
+    assert [path.name for path in CLUSTERED] == ["aloha_kubernetes.yaml", "demo.yaml"]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
 def test_examples_of_one_machine_install_with_storage(
     helm4: Helm, path: Path, raycluster: jsonschema.Draft202012Validator
 ) -> None:
-    data = yaml.safe_load(path.read_text())
-    if "experiment" not in data:
-        pytest.skip("an embodiment, no experiment")
+    """As they are, but for where data lies; one whose robot is a file goes through `groot-ray experiment render`, as the chart says."""
     words = ["--set", "experiment.storage.uri=s3://bucket/x", "--set", "experiment.source.uri=s3://bucket/recordings"]
-    if isinstance(data["experiment"]["embodiment"], str) and "/" in data["experiment"]["embodiment"]:
-        words += ["--set", "experiment.embodiment=aloha"]
-    check_objects(helm4.render([path], "walk", "robots", *words), raycluster)
+    embodiment = yaml.safe_load(path.read_text())["experiment"]["embodiment"]
+    if isinstance(embodiment, str) and "/" in embodiment:
+        done = helm4.run("template", "walk", str(CHART), *words, values=[path])
+        assert done.returncode != 0 and "groot-ray experiment render" in done.stderr
+        values = json.dumps(rendered(path))
+        done = helm4.run("template", "walk", str(CHART), *words, "-f", "-", stdin=values)
+        assert done.returncode == 0, done.stderr
+        objects = [item for item in yaml.load_all(done.stdout, yaml.CSafeLoader) if item]
+        data = next(item["data"] for item in of_kind(objects, "ConfigMap"))
+        inlined = build_document(json.loads(data["document.json"])).experiment
+        assert load_embodiment(inlined.embodiment, inlined.embodiment_tag) == load_embodiment(
+            load_document(path).experiment.embodiment, inlined.embodiment_tag
+        )
+    else:
+        objects = helm4.render([path], "walk", "robots", *words)
+    check_objects(objects, raycluster)
