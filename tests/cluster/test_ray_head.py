@@ -28,8 +28,8 @@ try:
     seen["wrong token"] = "taken"
 except ConfigurationError as error:
     seen["wrong token"] = str(error)
-program = "import ray, time; ray.init()\\nwhile len(ray.nodes()) < 2: time.sleep(0.2)\\nprint('RESOURCES', sorted(n['Resources'].get('CPU', 0) for n in ray.nodes()))"
-jobs.submit("one", f"python -c \\"{program}\\"", {})
+program = "import os, ray, time; ray.init()\\nwhile len(ray.nodes()) < 2: time.sleep(0.2)\\nprint('ODD', os.environ['ODD'], ray.get(ray.remote(os.getenv).remote('ODD')))\\nprint('RESOURCES', sorted(n['Resources'].get('CPU', 0) for n in ray.nodes()))"
+jobs.submit("one", f"python -c \\"{program}\\"", {"ODD": "a$HOME${B}$$"})
 state = jobs.state("one")
 while not state.finished:
     time.sleep(0.5)
@@ -78,6 +78,7 @@ if command -v wget > /dev/null; then bash {tmp_path}/probe.sh > /dev/null && ech
     seen = json.loads(out.split("SEEN")[1].splitlines()[0])
     assert "token" in seen["wrong token"] and seen["state"] == "SUCCEEDED"
     assert "RESOURCES [0, 1.0]" in seen["log"], "the head runs drivers only"
+    assert "ODD a$HOME${B}$$ a$HOME${B}$$" in seen["log"], "of the driver and of a task: dollar signs arrive"
     assert seen["again"].startswith("AlreadySubmittedError"), "an id is used once"
     assert seen["code"] == 65 and seen["unknown"] is None
     assert "PROBED" in out or "NO WGET" in out
