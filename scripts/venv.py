@@ -109,8 +109,10 @@ def uv_environment(settings: dict[str, list[str]]) -> dict[str, str]:
     if extra:
         environment.setdefault("UV_INDEX", " ".join(dict.fromkeys(extra)))
         environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
-    if settings.get("find-links"):
-        environment.setdefault("UV_FIND_LINKS", " ".join(dict.fromkeys(settings["find-links"])))
+    # pip passes over a folder that is not there, uv would end.
+    links = [place for place in settings.get("find-links", []) if "://" in place or Path(place).is_dir()]
+    if links:
+        environment.setdefault("UV_FIND_LINKS", " ".join(dict.fromkeys(links)))
     if settings.get("cert"):
         environment.setdefault("SSL_CERT_FILE", settings["cert"][-1])
     return environment
