@@ -197,7 +197,11 @@ class JobOptions(Strict):
         description="pods of a Job after failures that may pass (exit codes 1, 69, 75, 137); mistakes are never retried",
     )
     ttl: int | None = Field(86400, ge=0, description="seconds after which a finished Job is removed")
-    keep: bool = Field(False, description="never remove finished Jobs (GitOps tools would make them again)")
+    keep: bool = Field(
+        False,
+        description="for GitOps tools: finished Jobs are never removed, since they would be made again, and have no owner, since Argo CD "
+        "prunes nothing that has one",
+    )
     memory: Quantity = Field(
         "160Mi", description=f"memory limit of a Job's pod, {SMALLEST_JOB} or more; half of it is requested"
     )

@@ -59,9 +59,12 @@ template:
       - name: job
         image: {{ .root.Values.cluster.image.data | quote }}
         imagePullPolicy: {{ .root.Values.cluster.image.pull_policy }}
-        command: ["python", "-m", "groot_ray.cluster.ownership", "/etc/groot-ray/release/owned.json"]
+        {{- if $jobs.keep }}
+        command: ["groot-ray"]
+        {{- else }}
+        command: ["python", "-m", "groot_ray.cluster.ownership", "/etc/groot-ray/release/owned.json", "groot-ray"]
+        {{- end }}
         args:
-          - groot-ray
           - job
           - {{ .name | quote }}
           - --document=/etc/groot-ray/release/document.json
