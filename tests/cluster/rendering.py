@@ -22,6 +22,7 @@ def minimal(**cluster: Any) -> dict[str, Any]:
             "storage": {"uri": "s3://bucket/experiments"},
             "source": {"uri": "s3://bucket/recordings"},
             "embodiment": "aloha_gr1",
+            "splits": {"test": 1},
         },
         "cluster": cluster,
     }
