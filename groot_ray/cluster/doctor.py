@@ -17,6 +17,7 @@ from groot_ray.cluster.cluster_checks import check_cluster
 from groot_ray.cluster.findings import Finding, guarded
 from groot_ray.cluster.pipeline import check_workers, experiment_location
 from groot_ray.errors import ConfigurationError, DataError
+from groot_ray.experiment.agreement import check_agreement
 from groot_ray.experiment.document import Document
 
 
@@ -50,6 +51,17 @@ def check_embodiment(document: Document) -> Iterator[Finding]:
         "embodiment",
         f"{robot.name} ({robot.tag}): state {robot.state_dim}, action {robot.action_dim} dims, {len(robot.cameras)} cameras",
     )
+    for doubt in check_agreement(document.experiment, robot, stages_to_run(document)):
+        yield Finding("warning", "evaluation", doubt)
+
+
+def stages_to_run(document: Document) -> list[str]:
+    """Names of the stages that a release of the document runs."""
+    from groot_ray.stages import STAGES
+
+    if document.cluster is None:
+        return list(STAGES)
+    return [name for name, stage in document.cluster.stages.items() if stage.enabled]
 
 
 def check_training(document: Document) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from reach import closed_to_strangers, closed_to_the_outside, ready, stranger, wrong_token_refused
 from space import REPOSITORY, Space
 
 from groot_ray.experiment.document import parse_yaml
@@ -30,7 +32,9 @@ class Watch(threading.Thread):
         self.ending = threading.Event()
         self.counts: list[tuple[float, dict[str, int]]] = []
         self.pods: dict[str, dict[str, Any]] = {}
-        self.alive: dict[str, tuple[float, float]] = {}
+        self.described: list[str] = []
+        self.secrets: dict[str, str] = {}
+        self.printed = ""
 
     def run(self) -> None:
         while not self.ending.wait(1):
@@ -49,18 +53,50 @@ class Watch(threading.Thread):
     def last_seen(self, key: str) -> float:
         return max((at for at, counts in self.counts if counts.get(key)), default=0.0)
 
+    def look_closer(self) -> None:
+        """At finetuning's two workers: who reaches whom, what `kubectl describe` shows, which tokens there are."""
+        space = self.space
+        with stranger(space) as other:
+            space.wait_for("a worker", lambda: ready(space, RELEASE, stage="finetune", group="cpu"), 900, 1)
+            head = ready(space, RELEASE, stage="finetune", group="head")
+            worker = ready(space, RELEASE, stage="finetune", group="cpu")
+            self.described.append(space.kubectl("describe", "pods,jobs,rayclusters,configmaps,services"))
+            for secret in space.get("secrets"):
+                if secret["metadata"]["name"].startswith(RELEASE) or secret["metadata"]["name"] == "storage":
+                    for key, value in secret.get("data", {}).items():
+                        self.secrets[f"{secret['metadata']['name']}/{key}"] = base64.b64decode(value).decode()
+            closed_to_strangers(space, head)
+            closed_to_the_outside(space, worker, head, other)
+            wrong_token_refused(space, head["metadata"]["name"])
+
 
 @pytest.fixture(scope="module")
-def finished(space: Space) -> Iterator[Watch]:
-    """The demo, run to the end under the name `walk`."""
+def finished(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """The demo, run to the end by the command of `make k8s-demo` under the name `walk`, and looked at meanwhile."""
     watch = Watch(space, RELEASE)
     watch.start()
-    space.install(RELEASE)
-    space.wait_done(RELEASE)
+    words = [sys.executable, "k8s/demo.py", "--keep", "--namespace", space.namespace, "--release", RELEASE]
+    printed = tmp_path_factory.mktemp("demo") / "printed"
+    with printed.open("w") as file:
+        demo = subprocess.Popen(
+            [*words, "--set", f"experiment.name={RELEASE}"], cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT
+        )
+        try:
+            watch.look_closer()
+            code = demo.wait(1800)
+        finally:
+            demo.kill()
+    watch.printed = printed.read_text()
+    assert code == 0, watch.printed
     time.sleep(3)
     watch.ending.set()
     yield watch
     space.helm("uninstall", RELEASE, check=False)
+
+
+def test_the_command_tells_where_things_are(finished: Watch) -> None:
+    assert "the results lie in bucket groot" in finished.printed
+    assert "checkpoint-40" in finished.printed and "evaluate" in finished.printed
 
 
 def folder_of(space: Space, root: Any, stage: str) -> Any:
@@ -125,7 +161,7 @@ def numbers(value: Any, place: str = "") -> dict[str, float]:
 def test_groups_go_from_zero_to_n_and_back(space: Space, finished: Watch) -> None:
     assert finished.most("finetune/cpu") == 2, "two Ray workers in two pods"
     assert finished.most("convert/cpu") >= 1 and finished.most("convert/head") == 1
-    assert not space.pods(RELEASE, component="ray"), "all Ray pods are gone"
+    assert not [p for p in space.pods(RELEASE, component="ray") if not p["metadata"].get("deletionTimestamp")]
     job = next(j for j in space.get("jobs", "-l", f"groot-ray/release={RELEASE},groot-ray/stage=finetune"))
     assert job["status"]["succeeded"] == 1
 
@@ -139,11 +175,10 @@ def test_no_pod_is_root_or_writes_to_its_root_file_system(finished: Watch) -> No
 
 
 def test_secrets_are_nowhere(space: Space, finished: Watch) -> None:
-    secret = json.loads(space.kubectl("get", "secret", "storage", "-o", "json"))["data"]["AWS_SECRET_ACCESS_KEY"]
-    import base64
-
-    plain = base64.b64decode(secret).decode()
-    texts = [space.kubectl("describe", "all,configmaps,jobs,pods"), space.helm("get", "all", RELEASE).stdout]
+    secret = {name: value for name, value in finished.secrets.items() if not name.endswith("AWS_ACCESS_KEY_ID")}
+    assert "storage/AWS_SECRET_ACCESS_KEY" in secret and any("auth_token" in name for name in secret), list(secret)
+    texts = [*finished.described, finished.printed, space.kubectl("describe", "all,configmaps,jobs,pods")]
+    texts.append(space.helm("get", "all", RELEASE).stdout)
     texts += [
         space.kubectl("logs", pod["metadata"]["name"], "--all-containers", check=False) for pod in space.pods(RELEASE)
     ]
@@ -152,7 +187,7 @@ def test_secrets_are_nowhere(space: Space, finished: Watch) -> None:
         for entry in open_location(f"s3://groot/experiments/{RELEASE}", endpoint).list():
             if entry.relative.endswith((".log", ".json")):
                 texts.append(entry.location.read_bytes().decode(errors="replace"))
-    assert not [text[:200] for text in texts if plain in text]
+    assert not [(name, text[:200]) for name, value in secret.items() for text in texts if value in text]
 
 
 def test_helm_test_passes(space: Space, finished: Watch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -14,30 +16,12 @@ from typing import Any
 
 import pytest
 import yaml
+from reach import closed_to_strangers, closed_to_the_outside, ready, stranger, wrong_token_refused
 from space import REPOSITORY, Space
 
-from groot_ray.cluster.ray_api import RayJobs
-from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.document import parse_yaml
 from groot_ray.storage import open_location
 from groot_ray.storage.lease import attempts
-
-STRANGER = """
-apiVersion: v1
-kind: Pod
-metadata: {name: stranger}
-spec:
-  restartPolicy: Never
-  automountServiceAccountToken: false
-  terminationGracePeriodSeconds: 1
-  securityContext: {runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}}
-  containers:
-    - name: stranger
-      image: IMAGE
-      command: [sleep, "3600"]
-      securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, readOnlyRootFilesystem: true}
-"""
-REACH = "import socket,sys\nfor p in (6379,8265,10001,8080,52365):\n s=socket.socket(); s.settimeout(2)\n print(p, s.connect_ex((sys.argv[1],p))==0)"
 
 
 @pytest.fixture(scope="module")
@@ -52,44 +36,14 @@ def static(space: Space) -> Iterator[Space]:
 def test_static_pods_are_scaled_by_the_job(static: Space) -> None:
     assert all(s["spec"]["replicas"] == 0 or "download" in s["metadata"]["name"] for s in static.get("statefulsets"))
     head = static.wait_for("the head of convert", lambda: ready(static, "fixed", stage="convert", group="head"), 600)
-    strangers_reach_nothing(static, head["status"]["podIP"])
-    a_wrong_token_is_refused(static, head["metadata"]["name"])
+    with stranger(static) as other:
+        worker = static.wait_for("a worker", lambda: ready(static, "fixed", stage="convert", group="cpu"), 300, 1)
+        closed_to_strangers(static, head)
+        closed_to_the_outside(static, worker, head, other)
+    wrong_token_refused(static, head["metadata"]["name"])
     static.wait_done("fixed")
     assert all(s["spec"]["replicas"] == 0 for s in static.get("statefulsets"))
     static.wait_for("the Ray pods to end", lambda: not static.pods("fixed", component="ray"), 120)
-
-
-def ready(space: Space, release: str, **labels: str) -> Any:
-    """A pod that is ready."""
-    for pod in space.pods(release, **labels):
-        if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", [])):
-            return pod
-    return None
-
-
-def strangers_reach_nothing(space: Space, address: str) -> None:
-    """Another pod of the namespace reaches none of Ray's ports, and MinIO, to show that it can reach anything at all."""
-    import groot_ray
-
-    image = f"localhost/groot-ray:{groot_ray.__version__}-data"
-    space.kubectl("apply", "-f", "-", stdin=STRANGER.replace("IMAGE", image))
-    try:
-        space.kubectl("wait", "--for=condition=Ready", "pod/stranger", "--timeout=60s")
-        time.sleep(3)  # for the policy to be in force
-        minio = space.kubectl("exec", "stranger", "--", "python", "-c", REACH.replace("6379", "9000"), "minio")
-        assert "9000 True" in minio
-        seen = space.kubectl("exec", "stranger", "--", "python", "-c", REACH, address)
-        assert "True" not in seen and seen.count("False") == 5, seen
-    finally:
-        space.kubectl("delete", "pod", "stranger", "--force", "--grace-period=0", check=False)
-
-
-def a_wrong_token_is_refused(space: Space, head: str) -> None:
-    with space.module.port_forward(space.namespace, f"pod/{head}", 8265) as port:
-        with pytest.raises(ConfigurationError, match="token"):
-            RayJobs(f"http://127.0.0.1:{port}", "wrong").jobs()
-        with pytest.raises(ConfigurationError, match="token"):
-            RayJobs(f"http://127.0.0.1:{port}", None).jobs()
 
 
 RAY = {
@@ -148,7 +102,7 @@ def test_an_external_cluster(space: Space, standing: str) -> None:
     ]
     try:
         space.install("outside", *sets)
-        space.wait_done("outside", ("download", "convert"))
+        space.wait_done("outside")
         assert not space.pods("outside", component="ray") and not space.get(
             "rayclusters", "-l", "groot-ray/release=outside"
         )
@@ -196,6 +150,65 @@ def test_submit_status_logs_and_stop_from_outside(space: Space, standing: str, t
         )
 
 
+def test_a_head_that_is_deleted_during_submit_is_told(space: Space, standing: str, tmp_path: Path) -> None:
+    """The connection is lost and comes back to another head; the user is told, submits again, and the run goes on."""
+    document = parse_yaml((REPOSITORY / "k8s" / "demo.yaml").read_text(), "demo.yaml")
+    document["experiment"]["name"] = "lost"
+    document["experiment"]["training"] |= {"max_steps": 60, "save_steps": 5, "logging_steps": 1}
+    target = tmp_path / "experiment.yaml"
+    target.write_text(yaml.safe_dump(document))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with space.demo.storage() as endpoint:
+        env = {**os.environ, "RAY_AUTH_TOKEN": token_of(space, "standing"), "AWS_ENDPOINT_URL_S3": endpoint}
+        words = [sys.executable, "-m", "groot_ray.cli.main", "submit", str(target)]
+        words += ["--address", f"http://127.0.0.1:{port}", "--env", "AWS_ENDPOINT_URL_S3=http://minio:9000"]
+        words += ["--stage", "download", "--stage", "convert", "--stage", "finetune"]
+        printed = (tmp_path / "printed").open("w")
+        first = forward(space, port)
+        following = subprocess.Popen(words, env=env, cwd=REPOSITORY, stdout=printed, stderr=subprocess.STDOUT)
+        try:
+            space.wait_for("steps", lambda: "checkpoint of step 5 " in (tmp_path / "printed").read_text(), 600, 0.5)
+            space.kubectl("delete", "pod", space.get("pods", "-l", "standing=head")[0]["metadata"]["name"], "--force")
+            space.wait_for("the loss to be noticed", lambda: "is lost" in (tmp_path / "printed").read_text(), 120, 1)
+        finally:
+            first.terminate()
+        space.wait_for("another head", lambda: standing_head(space), 300)
+        second = forward(space, port)
+        try:
+            assert following.wait(300) == 75, (tmp_path / "printed").read_text()
+            assert "was replaced" in (tmp_path / "printed").read_text()
+            env["RAY_AUTH_TOKEN"] = token_of(space, "standing")
+            again = subprocess.run(words, env=env, cwd=REPOSITORY, capture_output=True, text=True)
+            assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-2000:]
+            assert "going on from step" in again.stdout and "trained 60 steps" in again.stdout
+        finally:
+            second.terminate()
+
+
+def forward(space: Space, port: int) -> subprocess.Popen[bytes]:
+    """`kubectl port-forward` to the standing head on a port of this machine, open when this returns."""
+    words = [space.module.tool("kubectl"), "-n", space.namespace, "port-forward", "svc/standing-head-svc"]
+    process = subprocess.Popen([*words, f"{port}:8265"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return process
+        time.sleep(0.2)
+    process.terminate()
+    raise AssertionError("the standing head cannot be reached")
+
+
+def standing_head(space: Space) -> bool:
+    """Whether the standing cluster has a head that is ready."""
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for pod in space.get("pods", "-l", "standing=head")
+        if not pod["metadata"].get("deletionTimestamp")
+        for condition in pod["status"].get("conditions", [])
+    )
+
+
 def test_gpu_groups_and_an_upgrade_with_more_steps(space: Space) -> None:
     if not any(n["status"]["allocatable"].get("nvidia.com/gpu", "0") != "0" for n in space.get("nodes")):
         pytest.skip("no node has a GPU, real or fake")
@@ -235,25 +248,73 @@ def history(run: Any) -> list[dict[str, Any]]:
     return [row for row in newest.location.read_json()["log_history"] if "loss" in row]
 
 
+def test_a_changed_conversion_redoes_what_depends_on_it(space: Space) -> None:
+    values = {"experiment": {"training": {"max_steps": 2, "num_workers": 1}}}
+    try:
+        space.install("again", values=values)
+        space.wait_done("again")
+        values["experiment"]["conversion"] = {"quality": 30}
+        space.install("again", values=values)
+        with space.demo.storage() as endpoint:
+            root = open_location("s3://groot/experiments/again", endpoint)
+            space.wait_for(
+                "a second evaluation",
+                lambda: len([e for e in (root / "evaluate").list() if e.relative.endswith("manifest.json")]) == 2,
+                900,
+            )
+            converted, trained = (list((root / stage).folders()) for stage in ("convert", "finetune"))
+            assert len(converted) == len(trained) == 2 and len(list((root / "download").folders())) == 1
+            inputs = {(run / "done-2.json").read_json()["inputs"]["convert"] for run in trained}
+            assert inputs == {folder.name for folder in converted}
+    finally:
+        space.helm("uninstall", "again", check=False)
+
+
 def test_a_failed_upgrade_and_uninstall_leave_nothing(space: Space) -> None:
+    """An upgrade that the API server breaks off half-way, one whose image cannot be pulled, and then an uninstall."""
     space.install("broken")
-    space.wait_for("the first Job", lambda: space.pods("broken", component="job"), 60)
-    # The API server refuses the second object of a kind with a bad quantity for the pods' memory, after others were changed.
-    failed = space.install("broken", "experiment.training.max_steps=41", "cluster.jobs.memory=1", check=False)
-    assert failed.returncode != 0, "a Job whose limit is below its request is refused"
+    space.wait_for("a Ray head", lambda: space.pods("broken", component="ray"), 300)
+    jobs = len(space.get("jobs"))
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}}
+    quota["spec"] = {"hard": {"count/jobs.batch": str(jobs + 1)}}
+    space.kubectl("apply", "-f", "-", stdin=json.dumps(quota))
+    try:
+        space.wait_for("the quota to count", lambda: space.get("resourcequota")[0]["status"].get("used"), 60, 1)
+        failed = space.install(
+            "broken", "experiment.training.max_steps=41", "experiment.conversion.quality=30", check=False
+        )
+        assert failed.returncode != 0 and "quota" in failed.stderr, failed.stderr
+    finally:
+        space.kubectl("delete", "resourcequota", "few")
+    missing = space.install("broken", "cluster.image.data=registry.invalid/no-such:1", check=False)
+    assert missing.returncode == 0, missing.stderr
+    space.wait_for(
+        "an image that cannot be pulled", lambda: "registry.invalid/no-such:1" in space.status("broken"), 180
+    )
+    began = time.monotonic()
     space.helm("uninstall", "broken")
+    assert time.monotonic() - began < 120
     space.wait_for("nothing of the release", lambda: not [n for n in space.leftovers() if "broken" in n], 180)
 
 
 def test_two_releases_do_not_touch(space: Space) -> None:
+    """Beside each other in one namespace; and one of the same name in another namespace."""
+    elsewhere = Space(f"{space.namespace}-b")
+    elsewhere.demo.prepare()
+    elsewhere.demo.upload()
     try:
         space.install("one")
         space.install("two")
-        space.wait_done("one", ("download",), 600)
-        space.wait_done("two", ("download",), 600)
+        elsewhere.install("one")
+        for place, release in ((space, "one"), (space, "two"), (elsewhere, "one")):
+            place.wait_done(release, ("download", "convert"), 1200)
         space.helm("uninstall", "one")
         assert "two" in space.helm("list", "-q").stdout and space.get("jobs", "-l", "groot-ray/release=two")
-        assert not [n for n in space.leftovers() if "/one" in n]
+        space.wait_for("nothing of one", lambda: not [n for n in space.leftovers() if "/one" in n], 120)
+        assert elsewhere.get("jobs", "-l", "groot-ray/release=one"), "the other namespace keeps its own"
+        trained = elsewhere.wait_for("training", lambda: ready(elsewhere, "one", stage="finetune", group="head"), 600)
+        assert trained["metadata"]["namespace"] == elsewhere.namespace
     finally:
-        for name in ("one", "two"):
-            space.helm("uninstall", name, check=False)
+        for place, release in ((space, "one"), (space, "two"), (elsewhere, "one")):
+            place.helm("uninstall", release, check=False)
+        space.kubectl("delete", "namespace", elsewhere.namespace, "--wait=false", check=False)

@@ -89,6 +89,10 @@
 {{- if not $enabled -}}
 {{- fail "cluster.stages has no stage that is enabled" -}}
 {{- end -}}
+{{- $split := dig "evaluation" "split" "test" .Values.experiment -}}
+{{- if and (has "evaluate" $enabled) (ne $split "train") (eq (toString (dig "splits" $split 0 .Values.experiment)) "0") -}}
+{{- fail (printf "experiment.evaluation.split is %s, but experiment.splits.%s keeps no episode back; give it a number of episodes, or evaluate what was trained on (split: train)" $split $split) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Labels and annotations by which the chart, its NetworkPolicies and KubeRay find their pods. */}}
