@@ -217,4 +217,4 @@ def test_errors_of_workers_reach_the_user_unwrapped(finetune, train_set: Path, t
     with pytest.raises(DataError, match="episode_000001"):
         finetune(tmp_path / "run", dataset=broken)
     with pytest.raises(ConfigurationError, match="is no dataset"):
-        finetune(tmp_path / "other", dataset=tmp_path)
+        finetune(tmp_path / "other", dataset=tmp_path / "nothing")
