@@ -124,7 +124,7 @@ class RayOptions(Strict):
     start_timeout: int = Field(
         1800,
         ge=10,
-        description="seconds that a Ray head may take to answer (nodes that must be started, images that must be pulled)",
+        description="seconds that a Ray head may take to answer once its pod has a node (images that must be pulled)",
     )
     save_seconds: int = Field(
         60, ge=1, description="measured time to save a checkpoint; grace periods of pods are derived from it"
@@ -170,7 +170,9 @@ class StageOptions(Strict):
         0, description="most pods of the GPU group; with training.use_gpu: false they are taken from the CPU group"
     )
     deadline: int | None = Field(
-        None, ge=1, description="seconds from the start of work after which the stage is stopped; none when not given"
+        None,
+        ge=1,
+        description="seconds of work after which the stage is stopped, waiting for nodes or a queue not counted; none when not given",
     )
     retries: int | None = Field(
         None, ge=0, description="attempts after failures that may pass; jobs.retries when not given"
