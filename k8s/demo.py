@@ -115,7 +115,7 @@ class Demo:
             upload_tree(EPISODES, open_location(f"s3://{BUCKET}/recordings/{EPISODES.name}", endpoint))
 
     def install(self, words: list[str]) -> None:
-        """`helm upgrade --install` of k8s/demo.yaml."""
+        """`helm upgrade --install` of k8s/demo.yaml; the experiment is called as the release."""
         chart = str(ROOT / "charts" / "groot-experiment")
         run(
             tool("helm"),
@@ -127,6 +127,8 @@ class Demo:
             self.namespace,
             "-f",
             str(ROOT / "k8s" / "demo.yaml"),
+            "--set",
+            f"experiment.name={self.release}",
             *words,
         )
 
@@ -157,7 +159,7 @@ class Demo:
         from groot_ray.storage.catalogue import describe_experiment
 
         with self.storage() as endpoint:
-            print(describe_experiment(open_location(f"s3://{BUCKET}/experiments/demo", endpoint)))
+            print(describe_experiment(open_location(f"s3://{BUCKET}/experiments/{self.release}", endpoint)))
 
     def uninstall(self) -> None:
         """Remove the release; storage stays."""

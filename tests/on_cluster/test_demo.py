@@ -78,9 +78,7 @@ def finished(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     words = [sys.executable, "k8s/demo.py", "--keep", "--namespace", space.namespace, "--release", RELEASE]
     printed = tmp_path_factory.mktemp("demo") / "printed"
     with printed.open("w") as file:
-        demo = subprocess.Popen(
-            [*words, "--set", f"experiment.name={RELEASE}"], cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT
-        )
+        demo = subprocess.Popen(words, cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT)
         try:
             watch.look_closer()
             code = demo.wait(1800)

@@ -35,12 +35,12 @@ def static(space: Space) -> Iterator[Space]:
 
 def test_static_pods_are_scaled_by_the_job(static: Space) -> None:
     assert all(s["spec"]["replicas"] == 0 or "download" in s["metadata"]["name"] for s in static.get("statefulsets"))
-    head = static.wait_for("the head of convert", lambda: ready(static, "fixed", stage="convert", group="head"), 600)
     with stranger(static) as other:
-        worker = static.wait_for("a worker", lambda: ready(static, "fixed", stage="convert", group="cpu"), 300, 1)
+        worker = static.wait_for("a worker", lambda: ready(static, "fixed", stage="finetune", group="cpu"), 900, 1)
+        head = ready(static, "fixed", stage="finetune", group="head")
         closed_to_strangers(static, head)
         closed_to_the_outside(static, worker, head, other)
-    wrong_token_refused(static, head["metadata"]["name"])
+        wrong_token_refused(static, head["metadata"]["name"])
     static.wait_done("fixed")
     assert all(s["spec"]["replicas"] == 0 for s in static.get("statefulsets"))
     static.wait_for("the Ray pods to end", lambda: not static.pods("fixed", component="ray"), 120)
