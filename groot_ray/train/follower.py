@@ -45,6 +45,9 @@ class Follower:
             self._started = True
             self._tell_shortage()
 
+    def _on_up(self, event: dict[str, Any]) -> None:
+        """A worker has started, and puts its model together now."""
+
     def _on_log(self, event: dict[str, Any]) -> None:
         logging.getLogger(event["logger"]).log(event["level"], "%s", event["text"])
 

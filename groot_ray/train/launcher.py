@@ -293,6 +293,7 @@ def ray_worker(config: dict[str, Any]) -> None:
         saved=ray.train.report,
     )
     handler = logging.NullHandler() if here else forward_logs(mailbox, context.get_world_rank() == 0)
+    mailbox.put({"kind": "up"})
     try:
         check_node()
         train_worker(plan, current_workers(training_device(gpu)), host)
