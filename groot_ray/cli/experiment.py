@@ -22,12 +22,13 @@ def register(app: typer.Typer) -> None:
 def check(experiment: File) -> None:
     """Check a file against the schema, its embodiment, and its parts against each other, without touching data or storage."""
     from groot_ray.embodiment import load_embodiment
-    from groot_ray.experiment.agreement import check_agreement
+    from groot_ray.experiment.agreement import check_agreement, stages_to_run
     from groot_ray.experiment.document import load_document
 
-    options = load_document(experiment).experiment
+    document = load_document(experiment)
+    options = document.experiment
     robot = load_embodiment(options.embodiment, options.embodiment_tag)
-    for doubt in check_agreement(options, robot, ["evaluate"]):
+    for doubt in check_agreement(options, robot, stages_to_run(document)):
         print(f"{experiment}: {doubt}")
     print(
         f"{experiment}: experiment {options.name!r}, embodiment {robot.name!r} ({robot.tag}), state {robot.state_dim} dims, action {robot.action_dim} dims"

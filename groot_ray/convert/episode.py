@@ -116,9 +116,11 @@ def to_table(columns: Mapping[str, np.ndarray]) -> pa.Table:
     import pyarrow as pa
 
     def column(values: np.ndarray) -> pa.Array:
-        values = np.ascontiguousarray(values)
-        # From its buffer: `pa.array` would import pandas, 50 MB of each worker.
-        flat = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), values.size, [None, pa.py_buffer(values)])
+        values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+        if values.dtype.kind in "iuf":  # `pa.array` would import pandas, 50 MB of each worker
+            flat = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), values.size, [None, pa.py_buffer(values)])
+        else:
+            flat = pa.array(values.reshape(-1))
         return flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
     return pa.table({name: column(values) for name, values in columns.items()})

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from groot_ray.dataset.layout import choose_part
+from groot_ray.dataset.layout import EPISODES, choose_part
 from groot_ray.evaluate.checkpoints import find_checkpoints
-from groot_ray.evaluate.open_loop import METRICS, evaluate
+from groot_ray.evaluate.open_loop import COMPARISON, METRICS, SUMMARY, evaluate, result_folders
 from groot_ray.evaluate.record import read_record, recorded_part
+from groot_ray.evaluate.run import plot_names
 from groot_ray.experiment.keys import digest
 from groot_ray.experiment.schema import result_options
 from groot_ray.storage import NotFoundError, check_storage
@@ -53,38 +55,59 @@ def evaluate_into(
     else:
         part = choose_part(dataset, options.split, "--split")
     check_storage(output)
-    asked = {
-        "checkpoints": [_listing(checkpoint.location, output) for checkpoint in chosen],
-        "dataset": _listing(part, output),
-        "options": result_options(options) | {"plots": options.plots},
-        "tag": tag,
-        "tokenizer": tokenizer,
-    }
-    key = digest(asked)
+    wanted = _names(result_folders(chosen, output), output, part, options)
     attempt = claim_attempt(output / NOTES)
     assert attempt is not None
     with attempt:
         before = _read(output / NOTES / DONE)
+        own = {*before.get("files", []), *wanted}
+        key = digest(
+            {
+                "checkpoints": [_listing(checkpoint.location, output, own) for checkpoint in chosen],
+                "dataset": _listing(part, output, own),
+                "options": result_options(options) | {"plots": options.plots},
+                "tag": tag,
+                "tokenizer": tokenizer,
+            }
+        )
         if before.get("key") == key and not force and all((output / name).exists() for name in before["files"]):
             log.info("evaluate: done before, skipped: %s", output.uri)
             metrics: dict[str, Any] = (output / METRICS).read_json()
             return metrics
-        for name in before.get("files", []):  # of other checkpoints or trajectories
-            (output / name).delete()
-        there = {entry.relative for entry in output.list()}
+        (output / NOTES / DONE).write_json(
+            {"key": None, "files": sorted(own)}
+        )  # what may be there if this call is killed
         metrics = evaluate(
             list(checkpoints), dataset, options, output,
             tag=tag, cache=cache, tokenizer=tokenizer, progress=progress, attempt=attempt.stoppable,
         )  # fmt: skip
-        made = {entry.relative for entry in output.list()} - there | {METRICS}
-        made = {name for name in made if not name.startswith(NOTES.split("/")[0])}
-        (output / NOTES / DONE).write_json({"key": key, "files": sorted(made)})
+        for name in own - wanted:  # of other checkpoints or trajectories
+            (output / name).delete()
+        made = [name for name in sorted(wanted) if (output / name).exists()]
+        (output / NOTES / DONE).write_json({"key": key, "files": made})
     return metrics
 
 
-def _listing(folder: Location, output: Location) -> list[Any]:
-    """What tells the content of a folder apart from another's: its address, and each file's size and change token, `output` left out."""
-    files = [entry for entry in folder.list() if not entry.location.uri.startswith(f"{output.uri}/")]
+def _names(folders: Sequence[Location], output: Location, dataset: Location, options: EvaluationOptions) -> set[str]:
+    """Paths below `output` of all files that an evaluation writes."""
+    trajectories = options.traj_ids
+    if trajectories is None:
+        lines = (dataset / EPISODES).read_text().splitlines()
+        trajectories = [json.loads(line)["episode_index"] for line in lines if line.strip()]
+    plots = [name for i in trajectories for name in plot_names(i)] if options.plots else []
+    below = [folder.uri.removeprefix(output.uri).strip("/") for folder in folders]
+    names = {f"{folder}/{name}".lstrip("/") for folder in below for name in (METRICS, SUMMARY, *plots)}
+    return names | ({METRICS, SUMMARY, COMPARISON} if len(folders) > 1 else set())
+
+
+def _listing(folder: Location, output: Location, own: Collection[str]) -> list[Any]:
+    """What tells the content of a folder apart from another's: its address, and each file's size and change token.
+
+    What evaluation itself writes, its `own` files below `output`, is left out.
+    """
+    left_out = {(output / name).uri for name in own}
+    notes = (output / NOTES.split("/")[0]).uri + "/"
+    files = [e for e in folder.list() if e.location.uri not in left_out and not e.location.uri.startswith(notes)]
     return [folder.uri, *sorted([entry.relative, entry.size, entry.version] for entry in files)]
 
 

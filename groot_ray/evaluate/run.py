@@ -133,6 +133,11 @@ def hold_trajectory(
     return Trajectory(recorded.id, held, recorded.truth, recorded.starts)
 
 
+def plot_names(trajectory: int) -> tuple[str, str]:
+    """Names of a trajectory's two pictures: joints over time, and what the cameras saw."""
+    return f"trajectory_{trajectory}_comparison.png", f"trajectory_{trajectory}_cameras.png"
+
+
 def write_plots(
     folder: Location,
     dataset: GrootDataset,
@@ -142,7 +147,8 @@ def write_plots(
     trajectory: Trajectory,
     name: str,
 ) -> None:
-    """Write ``trajectory_<id>_comparison.png`` and ``trajectory_<id>_cameras.png``."""
+    """Write the files of `plot_names`."""
+    comparison, snapshots = plot_names(trajectory.id)
     states = matching_states(recorded_states(dataset, position, modality, len(trajectory.truth)), modality, layout)
     scores = rate(layout, [trajectory], [])["average"]
     told = f"MAE {scores['all']['mae']:.4f}"
@@ -150,11 +156,11 @@ def write_plots(
         told += f" over all dimensions, {scores['real']['mae']:.4f} over the robot's own"
     title = f"{name}, trajectory {trajectory.id}: {told}"
     plot = plot_actions(title, layout, trajectory.prediction, trajectory.truth, states, trajectory.starts, dataset.fps)
-    (folder / f"trajectory_{trajectory.id}_comparison.png").write_bytes(plot)
+    (folder / comparison).write_bytes(plot)
     frames = snapshot_frames(trajectory.starts)
     pictures = {key: list(dataset.frames(position, key, frames)) for key in modality["video"]["modality_keys"]}
     cameras = plot_cameras(f"trajectory {trajectory.id}", pictures, frames, dataset.fps)
-    (folder / f"trajectory_{trajectory.id}_cameras.png").write_bytes(cameras)
+    (folder / snapshots).write_bytes(cameras)
 
 
 def matching_states(states: Mapping[str, Any], modality: Mapping[str, Any], layout: ActionLayout) -> dict[str, Any]:

@@ -9,9 +9,18 @@ from groot_ray.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from groot_ray.embodiment.schema import Embodiment
+    from groot_ray.experiment.document import Document
     from groot_ray.experiment.schema import Experiment
 
 EVALUATE = "evaluate"
+
+
+def stages_to_run(document: Document) -> list[str]:
+    """Names of the stages that a document runs: those that its `cluster:` part has enabled, or all four."""
+    from groot_ray.experiment.cluster import ClusterOptions
+
+    stages = (document.cluster or ClusterOptions()).stages
+    return [name for name, stage in stages.items() if stage.enabled]
 
 
 def check_agreement(experiment: Experiment, robot: Embodiment, stages: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groot_ray.errors import ConfigurationError, DataError, GrootRayError
+from groot_ray.errors import ConfigurationError, DataError, GrootRayError, ServiceUnavailableError
 from groot_ray.model.tags import NEW_EMBODIMENT, default_modality_configs, resolve_tag, tag_value
 from groot_ray.storage import open_location
 
@@ -26,6 +26,7 @@ def known_tag(text: str, model: ModelOptions, endpoint: str | None) -> str:
 
     Raises:
         ConfigurationError: neither knows it, or the base model cannot be found.
+        ServiceUnavailableError: GR00T does not know it, and where the base model lies does not answer.
     """
     try:
         return resolve_tag(text)
@@ -34,6 +35,8 @@ def known_tag(text: str, model: ModelOptions, endpoint: str | None) -> str:
             raise
         try:
             own = base_tags(model.base, model.revision, endpoint)
+        except ServiceUnavailableError as error:
+            raise ServiceUnavailableError(f"{unknown}; whether {model.base} has it cannot be asked: {error}") from None
         except GrootRayError as error:
             log.debug("the base model's own tags are not known: %s", error)
             raise unknown from None
@@ -48,8 +51,11 @@ def base_tags(base: str, revision: str | None, endpoint: str | None) -> list[str
         from groot_ray.model.hub import fetch_files
 
         folder = open_location(fetch_files(base, TAG_FILES, revision=revision, what="the base model"))
-    numbers, config = ((folder / name).read_json() if (folder / name).exists() else {} for name in TAG_FILES)
-    return [*numbers, *config.get("processor_kwargs", {}).get("modality_configs", {})]
+    try:
+        numbers, config = ((folder / name).read_json() if (folder / name).exists() else {} for name in TAG_FILES)
+        return [*numbers, *config.get("processor_kwargs", {}).get("modality_configs", {})]
+    except (ValueError, TypeError, AttributeError):
+        raise DataError(f"{base} is no GR00T checkpoint: {' or '.join(TAG_FILES)} cannot be read") from None
 
 
 def choose_tag(given: str | None, dataset: GrootDataset, processor: Processor) -> str:

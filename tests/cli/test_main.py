@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from groot_ray.cli.main import COMMANDS
 
 HEAVY = ("torch", "ray", "transformers", "av", "cv2", "pandas", "pyarrow", "numpy", "boto3", "kubernetes", "matplotlib")

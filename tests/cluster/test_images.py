@@ -116,7 +116,7 @@ def test_final_stages_are_small_and_unprivileged() -> None:
 
 @pytest.fixture(scope="module")
 def tool() -> list[str]:
-    """docker or podman; builds the image with it."""
+    """docker or podman; builds the images with it."""
     given = os.environ.get("CONTAINER_TOOL")
     beside = REPOSITORY.parent / "shared" / "cluster" / "podman"
     if not given and beside.exists() and os.geteuid() == 0:
@@ -133,7 +133,7 @@ def tool() -> list[str]:
     if not given:
         pytest.skip("neither docker nor podman works here")
     subprocess.run(
-        [sys.executable, "k8s/images.py", "build", "data"],
+        [sys.executable, "k8s/images.py", "build"],
         cwd=REPOSITORY,
         check=True,
         env={**os.environ, "CONTAINER_TOOL": given},
@@ -142,53 +142,82 @@ def tool() -> list[str]:
     return shlex.split(given)
 
 
+SEALED = (
+    "--rm",
+    "--read-only",
+    "--tmpfs",
+    "/tmp:rw,exec,mode=1777",
+    "--security-opt",
+    "no-new-privileges",
+    "--cap-drop",
+    "ALL",
+)
+
+
+def run_inside(
+    tool: list[str], image: str, *words: str, options: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a container as the chart's pods are: no root, no capabilities, nothing written but /tmp."""
+    return subprocess.run([*tool, "run", *SEALED, *options, image, *words], capture_output=True, text=True)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> tuple[Path, tuple[str, ...]]:
+    """A folder for outputs that the container's user may write to, and the options that mount it with the examples."""
+    outputs = tmp_path / "outputs"
+    outputs.mkdir()
+    outputs.chmod(0o777)
+    return outputs, ("-v", f"{REPOSITORY / 'examples'}:/examples:ro", "-v", f"{outputs}:/outputs", "-e", "HOME=/tmp")
+
+
 @pytest.mark.slow
-def test_the_data_image_converts_the_demo(tool: list[str], tmp_path: Path) -> None:
+def test_the_data_image_converts_the_demo(tool: list[str], mounted: tuple[Path, tuple[str, ...]]) -> None:
     image = ClusterOptions().image.data
-
-    def run(*words: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        sealed = [
-            "--rm",
-            "--read-only",
-            "--tmpfs",
-            "/tmp:rw,exec,mode=1777",
-            "--security-opt",
-            "no-new-privileges",
-            "--cap-drop",
-            "ALL",
-        ]
-        return subprocess.run([*tool, "run", *sealed, *options, image, *words], capture_output=True, text=True)
-
-    size = int(
-        subprocess.run(
-            [*tool, "image", "inspect", image, "--format", "{{.Size}}"], capture_output=True, text=True, check=True
-        ).stdout
-    )
+    inspected = [*tool, "image", "inspect", image, "--format", "{{.Size}}"]
+    size = int(subprocess.run(inspected, capture_output=True, text=True, check=True).stdout)
     assert size < 1.5e9, f"{size / 1e9:.2f} GB unpacked"
-    versions = run("python", "-m", "groot_ray.cluster.health")
-    assert versions.returncode == 0 and json.loads(versions.stdout)["groot_ray"] == groot_ray.__version__, (
-        versions.stderr
-    )
-    inside = run("bash", "-c", "id -u; command -v gcc cc; python -c 'import torch'; touch /opt/x; command -v wget")
+    versions = run_inside(tool, image, "python", "-m", "groot_ray.cluster.health")
+    assert versions.returncode == 0, versions.stderr
+    assert json.loads(versions.stdout)["groot_ray"] == groot_ray.__version__
+    looks = "id -u; command -v gcc cc; python -c 'import torch'; touch /opt/x; command -v wget"
+    inside = run_inside(tool, image, "bash", "-c", looks)
     assert inside.stdout.split() == ["1000", "/usr/bin/wget"], "no root, no compiler, no torch, nothing written"
     assert "No module named 'torch'" in inside.stderr and "Read-only file system" in inside.stderr
-    outputs = tmp_path / "outputs"
-    outputs.mkdir(mode=0o777)
-    outputs.chmod(0o777)
-    done = run(
-        *(
-            "groot-ray",
-            "run",
-            "/examples/demo.yaml",
-            "--storage",
-            "/outputs",
-            "--stage",
-            "download",
-            "--stage",
-            "convert",
-        ),
-        options=("-v", f"{REPOSITORY / 'examples'}:/examples:ro", "-v", f"{outputs}:/outputs", "-e", "HOME=/tmp"),
-    )
+    outputs, options = mounted
+    words = [
+        "groot-ray",
+        "run",
+        "/examples/demo.yaml",
+        "--storage",
+        "/outputs",
+        "--stage",
+        "download",
+        "--stage",
+        "convert",
+    ]
+    done = run_inside(tool, image, *words, options=options)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     info = json.loads(next(outputs.glob("demo/convert/*/train/meta/info.json")).read_text())
     assert info["total_episodes"] == 3
+
+
+@pytest.mark.slow
+def test_the_train_image_runs_the_whole_demo(tool: list[str], mounted: tuple[Path, tuple[str, ...]]) -> None:
+    outputs, options = mounted
+    words = [
+        "groot-ray",
+        "run",
+        "/examples/demo.yaml",
+        "--storage",
+        "/outputs",
+        "--max-steps",
+        "40",
+        "--save-steps",
+        "40",
+    ]
+    done = run_inside(tool, ClusterOptions().image.train, *words, options=(*options, "--shm-size", "1g"))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    metrics = json.loads(next(outputs.glob("demo/evaluate/*/metrics.json")).read_text())
+    assert metrics["average"]["real"]["mae"] > 0 and list(
+        outputs.glob("demo/finetune/*/checkpoint-40/model.safetensors")
+    )

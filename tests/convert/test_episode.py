@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import write_ball2, write_parquet
 
-from groot_ray.convert.episode import Numbering, convert_episode
+from groot_ray.convert.episode import Numbering, convert_episode, to_table
 from groot_ray.convert.measure import measure_episode
 from groot_ray.dataset.lerobot import SourceDataset, open_source
 from groot_ray.embodiment.load import load_embodiment
@@ -225,3 +225,16 @@ def test_an_episode_that_is_too_short(many: Path) -> None:
     embodiment, source = load_embodiment("trossen_mobile"), opened(many)
     with pytest.raises(DataError, match="episode 0 of .* too short"):
         measure_episode(replace(source, fps=600.0), 0, embodiment, OPTIONS)
+
+
+def test_tables_keep_every_kind_of_value() -> None:
+    columns = {
+        "vector": np.arange(6, dtype=np.float32).reshape(3, 2)[::-1],
+        "number": np.array([1, 2, 3], np.int64)[::-1],
+        "done": np.array([True, False, True]),
+        "swapped": np.array([1.5, 2.5, 3.5], ">f4"),
+        "text": np.array(["a", "b", "c"]),
+    }
+    table = to_table(columns)
+    for name, values in columns.items():
+        assert table.column(name).to_pylist() == values.tolist(), name

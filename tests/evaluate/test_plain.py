@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,36 @@ def test_done_is_skipped_and_what_changed_replaces_it(
     run(output, run_folder, traj_ids=[1])
     with pytest.raises(pytest.fail.Exception, match="evaluated again"):
         run(output, run_folder, force=True, traj_ids=[1])
+
+
+def test_only_its_own_files_are_taken_away_and_changed_weights_are_seen(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Into the run's own folder, while something else is written there."""
+    run_copy = tmp_path / "run"
+    shutil.copytree(run_folder / "checkpoint-100", run_copy / "checkpoint-100")
+    calls = []
+
+    def evaluating(*given: Any, **more: Any) -> dict[str, Any]:
+        calls.append(len(calls))
+        (run_copy / "checkpoint-200").mkdir(exist_ok=True)
+        (run_copy / "checkpoint-200" / "model.safetensors").write_text("of a training that goes on")
+        (run_copy / "metrics.json").write_text("{}")
+        (run_copy / f"trajectory_{len(calls) - 1}_cameras.png").write_text("")
+        return {}
+
+    monkeypatch.setattr("groot_ray.evaluate.plain.evaluate", evaluating)
+    monkeypatch.setattr("groot_ray.evaluate.plain.recorded_part", lambda *given: open_location(tmp_path / "set"))
+    (tmp_path / "set" / "meta").mkdir(parents=True)
+    (tmp_path / "set" / "meta" / "episodes.jsonl").write_text('{"episode_index": 0}\n')
+    run(run_copy, run_copy, traj_ids=[0])
+    run(run_copy, run_copy, traj_ids=[0])
+    assert len(calls) == 1
+    run(run_copy, run_copy, traj_ids=[1])
+    assert len(calls) == 2 and not (run_copy / "trajectory_0_cameras.png").exists()
+    (run_copy / "checkpoint-100" / "model.safetensors").write_text("other weights")
+    run(run_copy, run_copy, traj_ids=[1])
+    assert len(calls) == 3 and (run_copy / "checkpoint-200" / "model.safetensors").exists()
 
 
 def test_storage_is_looked_at_first(s3, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,12 +41,16 @@ STRANGER = {
 }
 TRY = """
 import json, socket, sys
-def open_(host, port):
+from concurrent.futures import ThreadPoolExecutor
+def open_(target):
+    host, port = target
     with socket.socket() as s:
         s.settimeout(2)
         try: return s.connect_ex((host, port)) == 0
         except OSError: return False
-print(json.dumps({f"{h}:{p}": open_(h, p) for h, p in json.loads(sys.argv[1])}))
+targets = json.loads(sys.argv[1])
+with ThreadPoolExecutor(len(targets)) as pool:
+    print(json.dumps({f"{h}:{p}": found for (h, p), found in zip(targets, pool.map(open_, targets))}))
 """
 
 

@@ -39,7 +39,11 @@ class Watch(threading.Thread):
     def run(self) -> None:
         while not self.ending.wait(1):
             counts: dict[str, int] = {}
-            for pod in self.space.pods(self.release):
+            try:
+                pods = self.space.pods(self.release)
+            except AssertionError:  # kubectl failed once
+                continue
+            for pod in pods:
                 labels = pod["metadata"]["labels"]
                 self.pods[pod["metadata"]["name"]] = pod
                 if labels["groot-ray/component"] == "ray":
@@ -58,7 +62,7 @@ class Watch(threading.Thread):
         space = self.space
         with stranger(space) as other:
             space.wait_for("a worker", lambda: ready(space, RELEASE, stage="finetune", group="cpu"), 900, 1)
-            head = ready(space, RELEASE, stage="finetune", group="head")
+            head = space.wait_for("the head", lambda: ready(space, RELEASE, stage="finetune", group="head"), 60, 0.5)
             worker = ready(space, RELEASE, stage="finetune", group="cpu")
             self.described.append(space.kubectl("describe", "pods,jobs,rayclusters,configmaps,services"))
             for secret in space.get("secrets"):
@@ -77,19 +81,22 @@ def finished(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     watch.start()
     words = [sys.executable, "k8s/demo.py", "--keep", "--namespace", space.namespace, "--release", RELEASE]
     printed = tmp_path_factory.mktemp("demo") / "printed"
-    with printed.open("w") as file:
-        demo = subprocess.Popen(words, cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT)
-        try:
-            watch.look_closer()
-            code = demo.wait(1800)
-        finally:
-            demo.kill()
-    watch.printed = printed.read_text()
-    assert code == 0, watch.printed
-    time.sleep(3)
-    watch.ending.set()
-    yield watch
-    space.helm("uninstall", RELEASE, check=False)
+    try:
+        with printed.open("w") as file:
+            demo = subprocess.Popen(words, cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT)
+            try:
+                watch.look_closer()
+                code = demo.wait(1800)
+            finally:
+                demo.kill()
+        watch.printed = printed.read_text()
+        assert code == 0, watch.printed
+        time.sleep(3)
+        watch.ending.set()
+        yield watch
+    finally:
+        watch.ending.set()
+        space.helm("uninstall", RELEASE, check=False)
 
 
 def test_the_command_tells_where_things_are(finished: Watch) -> None:

@@ -26,7 +26,7 @@ from groot_ray.storage.lease import attempts
 
 @pytest.fixture(scope="module")
 def static(space: Space) -> Iterator[Space]:
-    """A release of static pods, conversion at work."""
+    """A release of static pods."""
     space.demo.secret("ray-token", {"auth_token": base64.urlsafe_b64encode(os.urandom(32)).decode()})
     space.install("fixed", "cluster.ray.mode=static", "cluster.ray.token_secret=ray-token")
     yield space
@@ -34,10 +34,11 @@ def static(space: Space) -> Iterator[Space]:
 
 
 def test_static_pods_are_scaled_by_the_job(static: Space) -> None:
-    assert all(s["spec"]["replicas"] == 0 or "download" in s["metadata"]["name"] for s in static.get("statefulsets"))
+    later = [s for s in static.get("statefulsets") if "download" not in s["metadata"]["name"]]
+    assert later and any(s["spec"]["replicas"] == 0 for s in later), "pods wait for their stage"
     with stranger(static) as other:
         worker = static.wait_for("a worker", lambda: ready(static, "fixed", stage="finetune", group="cpu"), 900, 1)
-        head = ready(static, "fixed", stage="finetune", group="head")
+        head = static.wait_for("the head", lambda: ready(static, "fixed", stage="finetune", group="head"), 60, 0.5)
         closed_to_strangers(static, head)
         closed_to_the_outside(static, worker, head, other)
         wrong_token_refused(static, head["metadata"]["name"])

@@ -7,17 +7,33 @@ from pathlib import Path
 
 import pytest
 
-from groot_ray.errors import ConfigurationError
+from groot_ray.errors import ConfigurationError, DataError, ServiceUnavailableError
 from groot_ray.experiment.schema import ModelOptions
 from groot_ray.storage import open_location
-from groot_ray.train.modalities import known_tag
+from groot_ray.train.modalities import base_tags, known_tag
 
 
-@pytest.mark.parametrize("base", [None, "nvidia/GR00T-N1.6-3B"])
-def test_an_unknown_tag_is_answered_with_the_list(base: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_an_unknown_tag_is_answered_with_the_list() -> None:
     with pytest.raises(ConfigurationError, match="no embodiment tag 'custom_robot'.*NEW_EMBODIMENT.*UNITREE_G1"):
-        known_tag("custom_robot", ModelOptions(base=base), None)
+        known_tag("custom_robot", ModelOptions(base=None), None)
+
+
+def test_a_base_model_that_cannot_be_asked_is_no_mistake_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*given: object, **more: object) -> None:
+        raise ServiceUnavailableError("the hub does not answer")
+
+    monkeypatch.setattr("groot_ray.model.hub.fetch_files", away)
+    with pytest.raises(ServiceUnavailableError, match="'custom_robot'.*NEW_EMBODIMENT.*cannot be asked: the hub"):
+        known_tag("custom_robot", ModelOptions(base="nvidia/GR00T-N1.6-3B"), None)
+    assert known_tag("gr1", ModelOptions(base="nvidia/GR00T-N1.6-3B"), None) == "GR1", "the hub is not asked for it"
+
+
+def test_tag_files_that_are_broken_are_told(tmp_path: Path) -> None:
+    (tmp_path / "embodiment_id.json").write_text("[1, 2")
+    with pytest.raises(ConfigurationError, match="no embodiment tag"):
+        known_tag("custom_robot", ModelOptions(base=str(tmp_path)), None)
+    with pytest.raises(DataError, match="embodiment_id.json"):
+        base_tags(str(tmp_path), None, None)
 
 
 def test_a_base_model_may_bring_tags_of_its_own(tmp_path: Path, s3) -> None:
