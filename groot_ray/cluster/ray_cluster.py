@@ -21,8 +21,10 @@ from groot_ray.errors import ConfigurationError, ServiceUnavailableError, Tempor
 
 log = logging.getLogger(__name__)
 
+HEAD_REFUSED = "FailedCreateHeadPod"  # KubeRay's reason of a condition ReplicaFailure when it could not make the head's pod
 QUEUE = "kueue.x-k8s.io/queue-name"  # label by which Kueue knows a workload's queue
 TELL, REMIND = 30.0, 300.0  # seconds between two lines about what is waited for; about the same thing
+ASK, ASK_WAITING = 2.0, 5.0  # seconds between two tries to reach a head; one that still waits for its turn
 Alive = Callable[[], None]  # called while waiting; raises when there is no sense in going on
 
 
@@ -106,10 +108,13 @@ class KubeRayPlace:
         if cluster["spec"].get("suspend"):
             queue = cluster["metadata"].get("labels", {}).get(QUEUE)
             return f"RayCluster {self.told.cluster} is suspended" + (f" until queue {queue} admits it" if queue else "")
-        for condition in cluster.get("status", {}).get("conditions", []):
-            if condition.get("status") == "True" and "exceeded quota" in condition.get("message", ""):
+        if heads := head_pods(self.kube, self.told):
+            return place_waited_for(heads)
+        for condition in cluster.get("status", {}).get("conditions", []):  # there are such for workers too, which are Ray's matter
+            is_about_head = condition.get("status") == "True" and condition.get("reason") == HEAD_REFUSED
+            if is_about_head and "exceeded quota" in condition.get("message", ""):
                 return f"RayCluster {self.told.cluster} waits for quota: {condition['message']}"
-        return head_waits_for(self.kube, self.told)
+        return None
 
     def suspended(self) -> bool:
         cluster = self.kube.find(f"{self.path}/{self.told.cluster}")
@@ -144,7 +149,7 @@ class StaticPlace:
                 self._scale(group, replicas)
 
     def waits_for(self) -> str | None:
-        return head_waits_for(self.kube, self.told)
+        return place_waited_for(head_pods(self.kube, self.told))
 
     def suspended(self) -> bool:
         return False
@@ -213,9 +218,13 @@ def ray_pods(kube: Kubernetes, told: StageSettings) -> list[dict[str, Any]]:
     return [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
 
 
-def head_waits_for(kube: Kubernetes, told: StageSettings) -> str | None:
-    """Why no node has been found for the head's pod; None where one was, or where there is no such pod yet."""
-    heads = [pod for pod in ray_pods(kube, told) if pod["metadata"].get("labels", {}).get("groot-ray/group") == "head"]
+def head_pods(kube: Kubernetes, told: StageSettings) -> list[dict[str, Any]]:
+    """Pods of the stage's head that have not ended."""
+    return [pod for pod in ray_pods(kube, told) if pod["metadata"].get("labels", {}).get("groot-ray/group") == "head"]
+
+
+def place_waited_for(heads: list[dict[str, Any]]) -> str | None:
+    """Why no node has been found for the head's pods; None where one was, or where there is no such pod yet."""
     if not heads or any(pod["spec"].get("nodeName") for pod in heads):
         return None
     name = heads[0]["metadata"]["name"]
@@ -256,7 +265,7 @@ def wait_for_ray(place: RayPlace, seconds: float, expected_version: str, alive: 
         if time.monotonic() - told_at > (REMIND if trouble == told else TELL):
             told, told_at = trouble, time.monotonic()
             log.info("%s", trouble)
-        time.sleep(2 if turn is None else 5)
+        time.sleep(ASK if turn is None else ASK_WAITING)
 
 
 def _turn(place: RayPlace) -> str | None:
@@ -297,4 +306,4 @@ def submit_patiently(
             if time.monotonic() > end:
                 raise
         asked_before = True
-        time.sleep(2)
+        time.sleep(ASK)

@@ -287,6 +287,12 @@ def test_a_failed_upgrade_and_uninstall_leave_nothing(space: Space) -> None:
         assert failed.returncode != 0 and "quota" in failed.stderr, failed.stderr
     finally:
         space.kubectl("delete", "resourcequota", "few")
+
+    def owned() -> bool:
+        jobs = space.get("jobs", "-l", "groot-ray/release=broken")
+        return len(jobs) > 4 and all(job["metadata"].get("ownerReferences") for job in jobs)
+
+    space.wait_for("an owner for the Jobs of both revisions, whom Helm forgets", owned, 120)
     missing = space.install("broken", "cluster.image.data=registry.invalid/no-such:1", check=False)
     assert missing.returncode == 0, missing.stderr
     space.wait_for(
