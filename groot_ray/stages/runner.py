@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from groot_ray import __version__
 from groot_ray.errors import PredecessorFailedError, StoppedError, TemporaryFailureError
-from groot_ray.experiment.agreement import check_agreement
+from groot_ray.experiment.agreement import check_agreement, stages_to_run
 from groot_ray.experiment.document import Document
 from groot_ray.progress import format_duration
 from groot_ray.stages.base import Context, Made, NotReady, Stage
@@ -95,6 +95,8 @@ def run_stage(
         options = document.experiment.storage
         return _run_plain(work, stage, open_location(output, options.endpoint, options.region), force, wait)
     check_storage(work.root)
+    if document.cluster is not None:  # a stage of a release: the stages after it are sure to be run
+        check_agreement(work.experiment, work.embodiment, stages_to_run(document))
     return _run(work, stage, force=force, wait=wait, adopted=attempt)
 
 

@@ -14,6 +14,7 @@ import pytest
 from counting import Count, counting_document
 
 from groot_ray.errors import ConfigurationError, DataError, PredecessorFailedError, TemporaryFailureError
+from groot_ray.experiment.document import build_document
 from groot_ray.stages import STAGES, run_all, run_stage, summary
 from groot_ray.stages.base import Context, Made
 from groot_ray.stages.state import look
@@ -251,3 +252,16 @@ def test_looking_at_a_stage_loads_nothing_heavy(stage: Count, aloha_dataset: Pat
     )
     heavy, memory = answer.stdout.strip().rsplit(" ", 1)
     assert heavy == "[]" and int(memory) < 80
+
+
+def test_the_first_stage_of_a_release_tells_what_the_last_would_fail_of(tmp_path: Path) -> None:
+    given = {
+        "name": "x",
+        "source": {"uri": str(tmp_path)},
+        "embodiment": "aloha",
+        "storage": {"uri": str(tmp_path / "o")},
+    }
+    splits = {"splits": {"test": 1}, "evaluation": {"action_horizon": 40}}
+    with pytest.raises(ConfigurationError, match="action_horizon 40 is more than the 16 steps"):
+        run_stage(build_document({"experiment": {**given, **splits}, "cluster": {}}), "download")
+    assert not (tmp_path / "o" / "x" / "download").exists()
