@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from groot_ray.experiment.cluster import quantity
+
 EXIT_CODES = {
     2: "the command line is wrong",
     64: "the configuration is wrong",
@@ -84,10 +86,10 @@ def unschedulable(pod: dict[str, Any], message: str, nodes: list[dict[str, Any]]
             (quantity(n.get("status", {}).get("allocatable", {}).get(resource, "0")) for n in nodes), default=0.0
         )
         if most < amount:
-            return f"no node has {_amount(resource, amount)} (the largest has {_amount(resource, most)})"
+            return f"no node has {described(resource, amount)} (the largest has {described(resource, most)})"
     lacking = re.findall(r"Insufficient ([\w./-]*\w)", message)
     if lacking:
-        resources = ", ".join(f"{_amount(name, wanted.get(name, 0))}" for name in dict.fromkeys(lacking))
+        resources = ", ".join(f"{described(name, wanted.get(name, 0))}" for name in dict.fromkeys(lacking))
         return f"no node has {resources} free now; it starts when others end or nodes are added"
     if "untolerated taint" in message:
         taints = ", ".join(dict.fromkeys(re.findall(r"untolerated taint \{([^}]*)\}", message)))
@@ -165,18 +167,8 @@ def _admitted(workload: dict[str, Any]) -> bool:
     return any(c.get("type") in ("Admitted", "Finished") and c.get("status") == "True" for c in conditions)
 
 
-def quantity(text: str) -> float:
-    """A Kubernetes quantity as a number (cores, bytes, pieces)."""
-    match = re.fullmatch(r"([0-9.]+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|[eE]\d+)?", str(text))
-    if match is None:
-        return 0.0
-    units = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
-    units |= {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
-    unit = match[2] or ""
-    return float(match[1]) * (units.get(unit) or (float(f"1{unit}") if unit else 1.0))
-
-
-def _amount(resource: str, amount: float) -> str:
+def described(resource: str, amount: float) -> str:
+    """So much of a resource, in words."""
     if resource in ("memory", "ephemeral-storage"):
         return f"{amount / 2**30:.1f} GiB of {resource}"
     if resource == "cpu":

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from groot_ray.cluster.advice import quantity
+from groot_ray.cluster.advice import described
 from groot_ray.cluster.api import ForbiddenError, Kubernetes
 from groot_ray.cluster.findings import Finding, Level
-from groot_ray.experiment.cluster import ClusterOptions, PodOptions, StageOptions
+from groot_ray.experiment.cluster import ClusterOptions, PodOptions, StageOptions, quantity
 from groot_ray.experiment.document import Document
 
 KUBERAY_OLDEST = (1, 5, 1)
@@ -164,13 +164,12 @@ def check_group(
         wanted[pod.gpu_resource] = float(pod.gpus)
     absent: Level = "warning" if growing else "problem"
     come = f"; {growing} would have to bring one" if growing else ""
-    fitting = [node for node in nodes if _has(node, wanted)]
+    ready = [node for node in nodes if not node["spec"].get("unschedulable")]
+    fitting = [node for node in ready if _has(node, wanted)]
     if not fitting:
-        most = max((_allocatable(n, pod.gpu_resource) for n in nodes), default=0.0) if pod.gpus else 0.0
-        asked = f"{pod.gpus} x {pod.gpu_resource}, " if pod.gpus else ""
-        has = f"; the largest has {most:g} GPUs" if pod.gpus else ""
-        sentence = f"no node has {asked}{wanted['cpu']:g} cpu and {pod.memory} memory{has}"
-        yield Finding("problem", subject, sentence) if most else Finding(absent, subject, sentence + come)
+        cordoned = sum(_has(node, wanted) for node in nodes)
+        aside = f"; {cordoned} that would do {'is' if cordoned == 1 else 'are'} cordoned" if cordoned else ""
+        yield Finding(absent, subject, f"{shortage(wanted, ready)}{aside}{come}")
         return
     selected = [
         n for n in fitting if all(n["metadata"].get("labels", {}).get(k) == v for k, v in pod.node_selector.items())
@@ -198,6 +197,20 @@ def check_group(
     )
     if group == "gpu":
         yield from check_gpu_memory(document, pod, open_to)
+
+
+def shortage(wanted: dict[str, float], nodes: list[dict[str, Any]]) -> str:
+    """What no node has of what a pod wants, as a sentence; where GPUs are wanted, nodes without enough of them do not count for the rest."""
+    among = "node"
+    for resource, amount in sorted(wanted.items(), key=lambda item: item[0] in ("cpu", "memory")):
+        most = max((_allocatable(node, resource) for node in nodes), default=0.0)
+        if most < amount:
+            return f"no {among} has {described(resource, amount)} (the largest has {described(resource, most)})"
+        if resource not in ("cpu", "memory"):
+            nodes = [node for node in nodes if _allocatable(node, resource) >= amount]
+            among = f"node with {described(resource, amount)}"
+    rest = [described(resource, wanted[resource]) for resource in ("cpu", "memory")]
+    return f"no {among} has {' and '.join(rest)} together"
 
 
 def check_gpu_memory(document: Document, pod: PodOptions, nodes: list[dict[str, Any]]) -> Iterator[Finding]:

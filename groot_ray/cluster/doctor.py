@@ -196,6 +196,8 @@ def check_checkpoint(document: Document) -> Iterator[Finding]:
     robot = load_embodiment(experiment.embodiment, experiment.embodiment_tag)
     for what, dims in (("state", robot.state_dim), ("action", robot.action_dim)):
         most = config.get(f"max_{what}_dim", 128)
+        if not isinstance(most, int | float):
+            raise DataError(f"the checkpoint's config.json gives max_{what}_dim as {most!r}, which is no number")
         if dims > most:
             yield Finding("problem", "checkpoint", f"the robot has {dims} {what} dims and the checkpoint takes {most}")
 

@@ -22,8 +22,8 @@ Environment = dict[EnvironmentName, str]
 RESERVED_NAME = re.compile(r"^(groot-ray|app\.kubernetes\.io|ray\.io)/")
 CHARTS_VOLUMES = ("scratch", "tmp", "shared-memory", "ca-bundle")
 FACTORS = {
-    **{"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15},
-    **{"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50},
+    **{"": 1, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18},
+    **{"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60},
 }
 SMALLEST_JOB = "96Mi"  # a waiting Job has 55 MB, one that starts 80 MB
 SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|CREDENTIAL|PRIVATE_KEY|API_KEY|ACCESS_KEY|(^|_)TOKEN$", re.IGNORECASE)
@@ -378,9 +378,9 @@ def check_order(stages: dict[str, StageOptions]) -> None:
 
 
 def quantity(text: str) -> float:
-    """The number that a quantity of Kubernetes stands for: 160Mi are 167,772,160."""
-    number = text.rstrip("".join(FACTORS))
-    return float(number) * FACTORS[text[len(number) :]]
+    """The number (cores, bytes, pieces) that a quantity of Kubernetes stands for: 160Mi are 167,772,160; 0 for what is none."""
+    match = re.fullmatch(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)([a-zA-Z]*)", str(text))
+    return float(match[1]) * FACTORS[match[2]] if match is not None and match[2] in FACTORS else 0.0
 
 
 def refuse_reserved(names: dict[str, str], place: str) -> None:

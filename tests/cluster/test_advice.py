@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groot_ray.cluster.advice import advise_events, advise_job, advise_pod, advise_queue, last_words, quantity
+from groot_ray.cluster.advice import advise_events, advise_job, advise_pod, advise_queue, last_words
+from groot_ray.experiment.cluster import quantity
 
 
 def pod(**status: Any) -> dict[str, Any]:
@@ -184,3 +185,8 @@ def test_what_passes_by_itself_is_not_told(reason: str) -> None:
 def test_quantities(amount: int, unit: str) -> None:
     factor = {"": 1, "m": 1e-3, "k": 1e3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "G": 1e9}[unit]
     assert quantity(f"{amount}{unit}") == pytest.approx(amount * factor)
+
+
+@pytest.mark.parametrize(("text", "number"), [("1e3", 1000), ("1.5E2", 150), ("2E", 2e18), ("1Ei", 2**60), ("much", 0)])
+def test_quantities_with_exponents(text: str, number: float) -> None:
+    assert quantity(text) == number

@@ -92,7 +92,11 @@ def test_all_is_well() -> None:
     [
         (a_cluster(node("a")), {}, "no node has 1 x nvidia.com/gpu"),
         (a_cluster(node("a"), node("g", gpus=8, taint="spot")), {}, "spot=present:NoSchedule"),
-        (a_cluster(node("a"), node("g", gpus=2)), {"ray": {"gpu": {"gpus": 4}}}, "the largest has 2 GPUs"),
+        (
+            a_cluster(node("a"), node("g", gpus=2)),
+            {"ray": {"gpu": {"gpus": 4}}},
+            "4 x nvidia.com/gpu (the largest has 2 ",
+        ),
         (
             a_cluster(node("a"), node("g", gpus=2)),
             {"ray": {"gpu": {"node_selector": {"pool": "gpu"}}}},
@@ -124,7 +128,8 @@ POOL = {"cloud.google.com/gke-nodepool": "default"}
 @pytest.mark.parametrize(
     ("kube", "options", "said"),
     [
-        (a_cluster(node("a"), **KARPENTER), {}, "1 x nvidia.com/gpu, 8 cpu and 64Gi memory; .* Karpenter"),
+        (a_cluster(node("a"), **KARPENTER), {}, "no node has 1 x nvidia.com/gpu .*; Karpenter would have to"),
+        (a_cluster(node("g", gpus=2), **KARPENTER), {"ray": {"gpu": {"gpus": 4}}}, "the largest has 2 x .*; Karpenter"),
         (a_cluster(node("a"), **CLUSTER_AUTOSCALER), {}, "1 x nvidia.com/gpu.*; cluster-autoscaler would have to"),
         (a_cluster(node("a", labels=POOL)), {}, "1 x nvidia.com/gpu.*gke-nodepool"),
         (
@@ -140,10 +145,28 @@ def test_what_an_autoscaler_may_bring_is_no_problem(kube: Kubernetes, options: d
     assert [f for f in found if f.level == "warning" and re.search(said, f.sentence)], found
 
 
-def test_an_autoscaler_does_not_excuse_nodes_with_too_few_gpus() -> None:
-    kube = a_cluster(node("g", gpus=2), **KARPENTER)
-    (said,) = problems(list(check_cluster(document(ray={"gpu": {"gpus": 4}}), kube)))
-    assert "the largest has 2 GPUs" in said
+def cordoned(item: dict[str, Any]) -> dict[str, Any]:
+    """What kubectl cordon makes of a node."""
+    return item | {"spec": {**item["spec"], "unschedulable": True}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([node("a", memory="512Gi"), node("g", gpus=2, memory="32Gi")], "1 x nvidia.com/gpu has 64.0 GiB of memory"),
+        ([node("a", cpu="64"), node("g", gpus=2, cpu="4")], "no node with 1 x nvidia.com/gpu has 8 cpu (the largest"),
+        (
+            [node("g", gpus=1, cpu="4"), node("h", gpus=1, memory="32Gi")],
+            "no node with 1 x nvidia.com/gpu has 8 cpu and 64.0 GiB of memory together",
+        ),
+        ([node("a"), cordoned(node("g", gpus=2))], "(the largest has 0 x nvidia.com/gpu); 1 that would do is cordoned"),
+    ],
+)
+def test_what_is_short_is_named(nodes: list[dict[str, Any]], said: str) -> None:
+    (sentence,) = [s for s in problems(list(check_cluster(document(), a_cluster(*nodes)))) if "gpu pods" in s]
+    assert said in sentence
+    growing = list(check_cluster(document(), a_cluster(*nodes, **KARPENTER)))
+    assert not problems(growing) and any(said in f.sentence for f in growing if f.level == "warning")
 
 
 @pytest.mark.parametrize(
@@ -245,6 +268,7 @@ def test_training_in_the_commands_own_process_is_for_no_cluster(tmp_path: Path) 
         (None, "there is no folder .*/chekpoint; correct model.base"),
         ({}, "no checkpoint: it has no config.json"),
         ({"config.json": "{"}, "not valid JSON"),
+        ({"config.json": '{"max_state_dim": "many"}'}, "gives max_state_dim as 'many', which is no number"),
         ({"config.json": '{"max_state_dim": 20, "max_action_dim": 128}'}, "state dims and the checkpoint takes 20"),
     ],
 )
