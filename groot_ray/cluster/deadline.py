@@ -5,29 +5,31 @@ from __future__ import annotations
 from groot_ray.storage.lease import ATTEMPTS, silence
 from groot_ray.storage.location import Location
 
+JOB = "job"  # in an attempt's record: the Kubernetes Job that claimed it; empty for one outside Kubernetes
 
-def worked(folder: Location, since: float = 0.0) -> float:
-    """Seconds that the attempts at the stage in `folder` have worked which were claimed after `since` (Unix seconds), all together.
 
-    An attempt that a Job claims for its driver works from when the driver adopts it, any other from its claim; both up to their end, or
-    to their last sign. Waiting for nodes, for quota in a queue, or for the next try is not work. All times are those of storage.
+def worked(folder: Location, job: str) -> float:
+    """Seconds that the attempts at the stage in `folder` have worked which the Job named `job` has claimed, all together.
+
+    An attempt works from when its driver adopts it up to its end, or to its last sign. Waiting for nodes, for quota in a queue, or for
+    the next try is not work. All times are those of storage.
     """
     times = {e.relative.removesuffix(".json"): e.modified for e in (folder / ATTEMPTS).list(recursive=False)}
     claimed = sorted(int(name) for name in times if name.isdigit())
     seconds = 0.0
     for number in claimed:
         begun = times.get(f"{number}.adopted")
-        if times[str(number)] < since or (begun is None and _is_claimed_by_job(folder, number)):
+        if begun is None or _claimed_by(folder, number) != job:
             continue
-        begun = times[str(number)] if begun is None else begun
         ended = times.get(f"{number}.end")
         if ended is None:
-            sign = times.get(f"{number}.heartbeat", begun)
+            sign = max(begun, times.get(f"{number}.heartbeat", begun))
             now = (folder / ATTEMPTS / f"{number}.json").clock()
             ended = now if number == claimed[-1] and now - sign < silence() else sign
         seconds += max(ended - begun, 0.0)
     return seconds
 
 
-def _is_claimed_by_job(folder: Location, number: int) -> bool:
-    return "release" in ((folder / ATTEMPTS / f"{number}.json").read_json().get("holder") or {})
+def _claimed_by(folder: Location, number: int) -> str | None:
+    """The Job of an attempt; None for one that no Job has claimed, a laptop's say."""
+    return ((folder / ATTEMPTS / f"{number}.json").read_json().get("holder") or {}).get(JOB)

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from groot_ray.cluster.api import Kubernetes, inside_pod
-from groot_ray.cluster.deadline import worked
+from groot_ray.cluster.deadline import JOB, worked
 from groot_ray.cluster.driver import document_variable
 from groot_ray.cluster.pipeline import StageView, is_at_work, look, planning_folder
 from groot_ray.cluster.ray_api import JobState, RayJobs
@@ -68,7 +69,11 @@ def main(stage: str, document_path: Path, settings_path: Path, digest: str = "")
         raise ConfigurationError(f"{settings_path} is for stage {told.stage!r}, not {stage!r}")
     document = read_document(document_path)
     kube = None if told.mode == "external" and not os.environ.get("KUBERNETES_SERVICE_HOST") else inside_pod()
-    return StageJob(document, told, kube).run()
+    try:
+        return StageJob(document, told, kube).run()
+    except PodTerminated as end:
+        print(f"groot-ray: {end.sentence}", file=sys.stderr, flush=True)
+        raise
 
 
 def read_document(path: Path) -> Document:
@@ -80,12 +85,20 @@ def read_document(path: Path) -> Document:
     return build_document(data, None, "the release's values")
 
 
-class PodTerminated(TemporaryFailureError):
-    """Kubernetes told this pod to go: the work goes on without it."""
+class PodTerminated(SystemExit):
+    """Kubernetes told this pod to go: the work goes on without it.
+
+    It is raised wherever the signal finds the process, so it is no GrootRayError, which many places take for an answer that did not come.
+    """
+
+    sentence = "this pod was told to go; its successor finds the attempt and follows it"
+
+    def __init__(self) -> None:
+        super().__init__(TemporaryFailureError.exit_code)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    raise PodTerminated("this pod was told to go; its successor finds the attempt and follows it")
+    raise PodTerminated
 
 
 @dataclass
@@ -124,8 +137,6 @@ class StageJob:
                 self.work(planning if at_plan else view.folder)
                 break
             except GrootRayError as error:
-                if isinstance(error, PodTerminated):
-                    raise
                 for_good = error.exit_code in NEVER_AGAIN
                 if not for_good and self.is_suspended():  # nobody's failure, so no try is used up
                     log.info("%s; the queue has taken the Ray cluster's place back: waiting for it again", error)
@@ -230,8 +241,6 @@ class StageJob:
                 raise TemporaryFailureError(turn)
             jobs = wait_for_ray(self.place, LOST_AFTER, "", lambda: None)
             state = jobs.state(submission)
-        except PodTerminated:
-            raise
         except TemporaryFailureError:
             state = None
         if state is None:
@@ -262,7 +271,7 @@ class StageJob:
         """Claim the next attempt, make the cluster and submit."""
         attempt = claim_attempt(
             folder,
-            about={"release": self.told.release, "digest": self.told.digest, "job": os.environ.get("JOB_NAME", "")},
+            about={"release": self.told.release, "digest": self.told.digest, JOB: job_name()},
             name=lambda number: {SUBMISSION: self.submission_id(folder, number)},
             until=lambda: look(self.document, self.told.stage).done,
             poll=self.poll,
@@ -394,9 +403,11 @@ class StageJob:
         stage = self.options.stages.get(self.told.stage)
         if stage is None or stage.deadline is None:
             return
-        since = self.job_created()
+        folders = dict.fromkeys(
+            [planning_folder(self.document, self.told.stage), folder]
+        )  # attempts before the plan, and after
         try:
-            if since is None or worked(folder, since) < stage.deadline:
+            if sum(worked(place, job_name()) for place in folders) < stage.deadline:
                 return
         except ServiceUnavailableError:
             return  # storage is away; the next look tells
@@ -406,18 +417,6 @@ class StageJob:
             while time.monotonic() < until and (now := last_attempt(folder)) is not None and now.alive:
                 time.sleep(self.poll)
         raise StoppedError(f"{self.told.stage} {sentence}")
-
-    def job_created(self) -> float | None:
-        """When this Job was made, in Unix seconds; 0 outside Kubernetes, None while it cannot be known."""
-        if self.kube is None or not os.environ.get("JOB_NAME"):
-            return 0.0
-        job = self.own_job()
-        created = (job or {}).get("metadata", {}).get("creationTimestamp")
-        if not created:
-            return None
-        from calendar import timegm
-
-        return float(timegm(time.strptime(created, "%Y-%m-%dT%H:%M:%SZ")))
 
     def is_there(self) -> bool:
         """Whether the Ray cluster exists, as far as Kubernetes can be asked now."""
@@ -435,11 +434,10 @@ class StageJob:
 
     def own_job(self) -> dict[str, Any] | None:
         """This pod's Job, as Kubernetes sees it."""
-        name = os.environ.get("JOB_NAME")
-        if self.kube is None or not name:
+        if self.kube is None or not job_name():
             return None
         try:
-            return self.kube.find(f"/apis/batch/v1/namespaces/{self.told.namespace}/jobs/{name}")
+            return self.kube.find(f"/apis/batch/v1/namespaces/{self.told.namespace}/jobs/{job_name()}")
         except GrootRayError:
             return None
 
@@ -470,8 +468,15 @@ class attempt_until_submitted:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None:
             self.attempt.hand_over()
+        elif isinstance(error, PodTerminated):
+            self.attempt.__exit__(TemporaryFailureError, TemporaryFailureError(error.sentence), trace)
         else:
             self.attempt.__exit__(kind, error, trace)
+
+
+def job_name() -> str:
+    """Name of this pod's Job; empty outside Kubernetes."""
+    return os.environ.get("JOB_NAME", "")
 
 
 def failure(code: int, sentence: str) -> GrootRayError:

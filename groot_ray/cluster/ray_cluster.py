@@ -21,7 +21,9 @@ from groot_ray.errors import ConfigurationError, ServiceUnavailableError, Tempor
 
 log = logging.getLogger(__name__)
 
-HEAD_REFUSED = "FailedCreateHeadPod"  # KubeRay's reason of a condition ReplicaFailure when it could not make the head's pod
+HEAD_REFUSED = (
+    "FailedCreateHeadPod"  # KubeRay's reason of a condition ReplicaFailure when it could not make the head's pod
+)
 QUEUE = "kueue.x-k8s.io/queue-name"  # label by which Kueue knows a workload's queue
 TELL, REMIND = 30.0, 300.0  # seconds between two lines about what is waited for; about the same thing
 ASK, ASK_WAITING = 2.0, 5.0  # seconds between two tries to reach a head; one that still waits for its turn
@@ -110,7 +112,9 @@ class KubeRayPlace:
             return f"RayCluster {self.told.cluster} is suspended" + (f" until queue {queue} admits it" if queue else "")
         if heads := head_pods(self.kube, self.told):
             return place_waited_for(heads)
-        for condition in cluster.get("status", {}).get("conditions", []):  # there are such for workers too, which are Ray's matter
+        for condition in cluster.get("status", {}).get(
+            "conditions", []
+        ):  # there are such for workers too, which are Ray's matter
             is_about_head = condition.get("status") == "True" and condition.get("reason") == HEAD_REFUSED
             if is_about_head and "exceeded quota" in condition.get("message", ""):
                 return f"RayCluster {self.told.cluster} waits for quota: {condition['message']}"
@@ -289,6 +293,7 @@ def submit_patiently(
 
     Raises:
         AlreadySubmittedError: the id was used before.
+        ConfigurationError: Ray refuses the submission for good.
         ServiceUnavailableError: it does not take the submission within `seconds`.
     """
     end = time.monotonic() + seconds

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,21 @@ from api_server import ApiServer
 from job_api import TOKEN, JobApi, job_api
 
 from groot_ray.cluster import job as job_module
+from groot_ray.cluster import ray_cluster
+from groot_ray.cluster.api import Kubernetes
 from groot_ray.cluster.deadline import worked
-from groot_ray.cluster.job import StageJob
+from groot_ray.cluster.job import PodTerminated, StageJob
 from groot_ray.cluster.pipeline import look
 from groot_ray.cluster.ray_api import RayJobs
 from groot_ray.cluster.ray_cluster import KubeRayPlace, wait_for_ray
 from groot_ray.cluster.settings import StageSettings
-from groot_ray.errors import PredecessorFailedError, StoppedError, TemporaryFailureError
+from groot_ray.errors import (
+    GrootRayError,
+    PredecessorFailedError,
+    ServiceUnavailableError,
+    StoppedError,
+    TemporaryFailureError,
+)
 from groot_ray.experiment.document import Document, build_document
 from groot_ray.storage.lease import ATTEMPTS, adopt_attempt, attempts, claim_attempt, last_attempt, request_stop
 from groot_ray.storage.location import Location, open_location
@@ -53,6 +63,7 @@ class Release:
                     "storage": {"uri": str(folder / "storage")},
                     "source": {"uri": str(dataset)},
                     "embodiment": "aloha_gr1",
+                    "splits": {"test": 1},
                 },
                 "cluster": {"jobs": {"poll": 1}, "stages": {"download": stage}},
             }
@@ -108,6 +119,9 @@ class Release:
 @pytest.fixture
 def release(tmp_path: Path, aloha_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Release]:
     monkeypatch.setenv("GROOT_RAY_LEASE_SILENCE", "6")
+    monkeypatch.setattr(StageJob, "poll", 0.1)
+    monkeypatch.setattr(ray_cluster, "ASK", 0.1)
+    monkeypatch.setattr(ray_cluster, "ASK_WAITING", 0.1)
     monkeypatch.delenv("JOB_NAME", raising=False)
     with job_api(JobApi(version=versions()["ray"])) as api:
         yield Release(tmp_path, aloha_dataset, api, deadline=600)
@@ -215,12 +229,12 @@ def test_the_head_has_its_time_from_when_it_has_a_node(release: Release, caplog:
     began = time.monotonic()
 
     def alive() -> None:
-        if time.monotonic() - began > 3:
+        if time.monotonic() - began > 0.9:
             release.kube.objects[POD]["spec"]["nodeName"] = "node-1"
 
-    with pytest.raises(TemporaryFailureError, match="within 1 s"):
-        wait_for_ray(place, 1.0, "", alive)
-    assert time.monotonic() - began > 4, "its second began when it had a node"
+    with pytest.raises(TemporaryFailureError, match="within 0 s"):
+        wait_for_ray(place, 0.4, "", alive)
+    assert time.monotonic() - began > 1.1, "its time began when it had a node"
     assert f"walk-download-head-1 waits for a node: {message}" in caplog.text
 
 
@@ -229,34 +243,143 @@ def test_a_quota_without_a_queue_is_waited_for_too(release: Release) -> None:
     place.start(lambda: None)
     assert place.waits_for() is None
     message = 'pods "walk-download-head" is forbidden: exceeded quota: robots'
-    conditions = [{"type": "ReplicaFailure", "status": "True", "message": message}]
-    release.kube.objects[CLUSTER]["status"] = {"conditions": conditions}
+    condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreateHeadPod", "message": message}
+    release.kube.objects[CLUSTER]["status"] = {"conditions": [condition]}
     assert "exceeded quota: robots" in (place.waits_for() or "")
+    condition["reason"] = "FailedCreateWorkerPod"
+    assert place.waits_for() is None
 
 
-def test_only_work_counts(tmp_path: Path) -> None:
+NO_ROOM = (
+    'pods "walk-download-gpu" is forbidden: exceeded quota: robots, requested: nvidia.com/gpu=1, used: nvidia.com/gpu=1'
+)
+
+
+def short_of_workers(release: Release, reason: str = "FailedCreateWorkerPod") -> None:
+    """The head of the RayCluster has a node, and a quota refuses one more pod."""
+    labels = {"groot-ray/stage": "download", "groot-ray/group": "head"}
+    pod = {"metadata": {"name": "walk-download-head-1", "labels": labels}, "spec": {"nodeName": "node-1"}}
+    release.kube.objects[POD] = {**pod, "status": {"phase": "Running"}}
+    condition = {"type": "ReplicaFailure", "status": "True", "reason": reason, "message": NO_ROOM}
+    release.kube.objects[CLUSTER]["status"] = {"conditions": [condition]}
+
+
+def test_a_quota_on_workers_ends_no_live_attempt(release: Release) -> None:
+    first = release.start()
+    (name,) = until(lambda: list(release.api.jobs))
+    short_of_workers(release)
+    last = until(lambda: last_attempt(first_folder(release)))
+    second = release.job()  # the pod that comes after the first one's eviction
+
+    def follow() -> None:
+        with suppress(GrootRayError):
+            second.follow_again(first_folder(release), last)
+
+    following = threading.Thread(target=follow, daemon=True)
+    following.start()
+    following.join(1)
+    assert following.is_alive(), "it follows"
+    assert list(release.api.jobs) == [name]
+    (attempt,) = attempts(first_folder(release))
+    assert not attempt.ended
+    release.api.jobs[name].end("STOPPED", -15)
+    for thread in (first, following):
+        thread.join(30)
+
+
+@pytest.mark.parametrize("reason", ["FailedCreateWorkerPod", "FailedCreateHeadPod"])
+def test_a_head_that_crashes_is_not_waited_for_without_end(release: Release, reason: str) -> None:
+    place = release.job().place
+    place.start(lambda: None)
+    short_of_workers(release, reason)
+    assert place.waits_for() is None, "it has a node"
+    release.api.away = True
+    with pytest.raises(TemporaryFailureError, match="did not answer within"):
+        wait_for_ray(place, 0.3, "", lambda: None)
+
+
+@pytest.mark.parametrize("ask", ["own_job", "is_suspended", "is_last_try", "reconnected", "give_back"])
+def test_the_order_to_go_is_swallowed_nowhere(release: Release, ask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOB_NAME", "walk-download-1a2b")
+    before = signal.signal(signal.SIGTERM, job_module._terminated)
+
+    def told_to_go(*words: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        raise ServiceUnavailableError("the signal did not come")
+
+    try:
+        job = release.job()
+        job.kube = job.place.kube = Kubernetes(told_to_go, "robots")
+        monkeypatch.setattr(job.place, "connect", told_to_go)
+        with pytest.raises(SystemExit) as end:
+            getattr(job, ask)(*([None] if ask == "reconnected" else []))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert isinstance(end.value, PodTerminated) and end.value.code == 75
+
+
+def test_a_pod_that_is_told_to_go_leaves_its_cluster_and_its_claim_ended(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release.api.away = True
+
+    def told_to_go(*words: Any) -> Any:
+        raise PodTerminated
+
+    monkeypatch.setattr(job_module, "wait_for_ray", told_to_go)
+    with pytest.raises(PodTerminated):
+        release.job().run()
+    assert CLUSTER in release.kube.objects
+    (attempt,) = attempts(first_folder(release))
+    assert attempt.code == 75 and "told to go" in attempt.sentence
+
+
+def test_only_work_of_this_job_counts(tmp_path: Path) -> None:
     folder = open_location(tmp_path)
 
     def record(name: str, at: float, **content: Any) -> None:
         (folder / ATTEMPTS / f"{name}.json").write_json(content)
         os.utime((folder / ATTEMPTS / f"{name}.json").path, (at, at))
 
-    assert worked(folder) == 0
-    record("1", 1000, holder={"release": "walk"})  # waits in a queue for 500 s, works for 100
+    one, two = "walk-convert-1a2b", "walk-convert-3c4d"
+    assert worked(folder, one) == 0
+    record("1", 1000, holder={"job": one})  # waits in a queue for 500 s, works for 100
     record("1.adopted", 1500)
     record("1.heartbeat", 1590)
     record("1.end", 1600)
-    record("2", 2000, holder={"release": "walk"})  # never came to work
+    record("2", 2000, holder={"job": one})  # never came to work
     record("2.end", 2900)
-    record("3", 3000, holder={"release": "walk"})  # works for 50 s and falls silent
+    record("3", 3000, holder={"job": two})  # works for 50 s and falls silent
     record("3.adopted", 3100)
     record("3.heartbeat", 3150)
-    assert worked(folder) == 150
-    assert worked(folder, since=2500) == 50
+    assert worked(folder, one) == 100
+    assert worked(folder, two) == 50
     now = time.time()
-    record("4", now - 40, holder={"host": "laptop"})  # works since it was claimed
+    record("4", now - 400, holder={"host": "laptop"})  # works since it was claimed, for nobody's deadline
     record("4.heartbeat", now - 2)
-    assert 190 <= worked(folder) < 200
+    record("5", now - 60, holder={"job": one})  # is at work
+    record("5.adopted", now - 40)
+    record("5.heartbeat", now - 2)
+    assert 140 <= worked(folder, one) < 150
+    assert worked(folder, two) == 50 and worked(folder, "") == 0
+
+
+def test_work_before_the_plan_and_after_it_is_added_up(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOB_NAME", "walk-download-1a2b")
+    stage = release.folder / "storage" / "walk" / "download" / "key"
+    for folder in (first_folder(release), open_location(stage)):
+        attempt = claim_attempt(folder, about={"release": "walk", "job": "walk-download-1a2b"})
+        attempt.hand_over()
+        adopt_attempt(folder, 1, attempt.ticket.owner).end(75, "lost")
+        earlier(folder / ATTEMPTS / "1.adopted.json", 400)
+        earlier(folder / ATTEMPTS / "1.json", 400)
+        if folder.path != stage:
+            release.job().check_deadline(folder)  # 400 s of 600
+    with pytest.raises(StoppedError, match="longer than its deadline of 10m"):
+        release.job().check_deadline(open_location(stage))
+    monkeypatch.setenv("JOB_NAME", "walk-download-3c4d")
+    release.job().check_deadline(open_location(stage))  # another Job begins with nothing
 
 
 def test_a_result_that_nobody_makes_is_not_waited_for(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
