@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHARE = 0.05  # of the time that may go to reading a log, which Ray's head has to send from its beginning each time
+LONGEST = 30.0  # seconds between two looks, however long the log is
+LAST_TRIES, LAST_PAUSE = 4, 2.0  # for the last look, which has the reason of a failure; seconds between them
 
 _OPENING = re.compile(r'\s*\{\s*"logs"\s*:\s*"')
 _WHOLE = re.compile(r'(?:[^"\\]+|\\u[0-9a-fA-F]{4}|\\[^u])*')  # of a JSON string: nothing that is cut in two
@@ -39,19 +41,32 @@ class FollowedLog:
 
     def look(self, jobs: RayJobs, last: bool = False) -> None:
         """Read on; a long log is read less often, unless this is the `last` look. A log that cannot be had is told, no more."""
-        begun = time.monotonic()
-        if begun < self._next and not last:
+        if time.monotonic() < self._next and not last:
             return
-        try:
-            for piece in jobs.log(self.submission, self.said):
-                self.said += len(piece)
-                self._say(piece)
-        except ServiceUnavailableError as error:
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                log.warning("the driver's log cannot be read now: %s", error)
-        now = time.monotonic()
-        self._next = now + (now - begun) * (1 / SHARE - 1)
+        for tries_left in reversed(range(LAST_TRIES if last else 1)):
+            try:
+                took = self._read_on(jobs)
+            except ServiceUnavailableError as error:
+                if str(error) != self._trouble:
+                    self._trouble = str(error)
+                    log.warning("the driver's log cannot be read now: %s", error)
+                if tries_left:
+                    time.sleep(LAST_PAUSE)
+            else:
+                self._next = time.monotonic() + min(took * (1 / SHARE - 1), LONGEST)
+                return
+
+    def _read_on(self, jobs: RayJobs) -> float:
+        """Give out what is new; returns the seconds that its transfer took, without those in which it was said."""
+        pieces, took = jobs.log(self.submission, self.said), 0.0
+        while True:
+            begun = time.monotonic()
+            piece = next(pieces, None)
+            took += time.monotonic() - begun
+            if piece is None:
+                return took
+            self.said += len(piece)
+            self._say(piece)
 
 
 def text_after(chunks: Iterable[bytes], start: int) -> Iterator[str]:

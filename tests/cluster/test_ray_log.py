@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from job_api import TOKEN, JobApi, RayJob, job_api
 from rendering import REPOSITORY
 
+from groot_ray.cluster import ray_log
 from groot_ray.cluster.ray_api import RayJobs
 from groot_ray.cluster.ray_log import FollowedLog, text_after
 from groot_ray.errors import ServiceUnavailableError
@@ -37,7 +39,8 @@ def test_half_a_character_can_be_printed() -> None:
     assert "".join(text_after([b'{"logs": "a\\ud83d"}'], 0)) == "a?"
 
 
-def test_each_look_gives_what_is_new() -> None:
+def test_each_look_gives_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_log, "LAST_PAUSE", 0.0)
     said: list[str] = []
     with job_api(JobApi(jobs={"one": RayJob({}, log="begun\n")})) as api:
         jobs, followed = RayJobs(api.url, TOKEN), FollowedLog("one", said.append)
@@ -54,6 +57,55 @@ def test_each_look_gives_what_is_new() -> None:
         api.jobs["one"].log = 5  # type: ignore[assignment]
         with pytest.raises(ServiceUnavailableError, match="no Ray dashboard"):
             list(jobs.log("one"))
+
+
+class SlowLog:
+    """Ray's job API, by a clock of its own: a transfer takes `seconds`, and the first `failures` of them fail at their end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.0, failures: int = 0) -> None:
+        self.now, self.seconds, self.failures, self.asked = 1000.0, seconds, failures, 0
+        monkeypatch.setattr(ray_log.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(ray_log.time, "sleep", self.pass_by)
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+    def log(self, submission: str, start: int) -> Iterator[str]:
+        self.asked += 1
+        self.pass_by(self.seconds)
+        if self.asked <= self.failures:
+            raise ServiceUnavailableError("away")
+        yield f"line {self.asked}\n"
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(0.1, 1.9), (1.0, 19), (60.0, 30)])
+def test_a_long_log_is_read_less_often_but_often_enough(
+    seconds: float, pause: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = SlowLog(monkeypatch, seconds)
+    followed = FollowedLog("one", lambda text: jobs.pass_by(100))  # a terminal that stands still
+    followed.look(jobs)
+    jobs.pass_by(pause - 0.05)
+    followed.look(jobs)
+    assert jobs.asked == 1
+    jobs.pass_by(0.1)
+    followed.look(jobs)
+    assert jobs.asked == 2
+
+
+def test_a_failure_puts_no_look_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs, said = SlowLog(monkeypatch, seconds=60, failures=1), []
+    followed = FollowedLog("one", said.append)
+    followed.look(jobs)
+    followed.look(jobs)
+    assert said == ["line 2\n"]
+
+
+@pytest.mark.parametrize(("failures", "said"), [(0, ["line 1\n"]), (3, ["line 4\n"]), (9, [])])
+def test_the_last_lines_are_asked_for_again(failures: int, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs, heard = SlowLog(monkeypatch, failures=failures), []
+    FollowedLog("one", heard.append).look(jobs, last=True)
+    assert heard == said and jobs.asked == min(failures + 1, ray_log.LAST_TRIES)
 
 
 FOLLOW = """

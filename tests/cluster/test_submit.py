@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from job_api import TOKEN, JobApi, RayJob, job_api, seen_by_process
 
+from groot_ray.cluster import ray_log
 from groot_ray.cluster import submit as module
 from groot_ray.cluster.pipeline import experiment_location
 from groot_ray.cluster.ray_api import RayJobs
@@ -211,7 +212,8 @@ def test_what_failed_gives_its_exit_code(
     assert capsys.readouterr().out == "begun\n"
 
 
-def test_a_log_that_cannot_be_read_hides_no_end(api: JobApi, sent: RayJob) -> None:
+def test_a_log_that_cannot_be_read_hides_no_end(api: JobApi, sent: RayJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_log, "LAST_PAUSE", 0.0)
     api.broken_log = True
     sent.end("SUCCEEDED", 0)
     assert Following(api).end() is None
