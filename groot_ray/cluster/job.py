@@ -403,11 +403,9 @@ class StageJob:
         stage = self.options.stages.get(self.told.stage)
         if stage is None or stage.deadline is None:
             return
-        folders = dict.fromkeys(
-            [planning_folder(self.document, self.told.stage), folder]
-        )  # attempts before the plan, and after
+        folders = {planning_folder(self.document, self.told.stage), folder}  # of attempts before the plan and after it
         try:
-            if sum(worked(place, job_name()) for place in folders) < stage.deadline:
+            if sum(worked(where, job_name()) for where in folders) < stage.deadline:
                 return
         except ServiceUnavailableError:
             return  # storage is away; the next look tells

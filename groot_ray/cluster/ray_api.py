@@ -14,6 +14,7 @@ from groot_ray.cluster.ray_log import text_after
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError, TemporaryFailureError
 
 FINISHED = ("SUCCEEDED", "FAILED", "STOPPED")
+PASSING = (408, 425, 429)  # statuses by which a server, or a proxy before it, asks to come again
 NEVER_SET = "GROOT_RAY_NEVER_SET"  # see `literal`
 
 
@@ -49,14 +50,15 @@ class RayJobs:
 
     def ray_version(self) -> str:
         """Version of the cluster's Ray."""
-        return str(self._json("GET", "/api/version").get("ray_version", ""))
+        return str(self._object(*self._send("GET", "/api/version")).get("ray_version", ""))
 
     def submit(self, submission_id: str, entrypoint: str, environment: dict[str, str], **runtime: Any) -> None:
         """Start `entrypoint` on the head under an id that was never used, with `environment` as it stands.
 
         Raises:
             AlreadySubmittedError: the id has been used; the next attempt takes another.
-            ServiceUnavailableError: Ray does not answer, or refuses.
+            ConfigurationError: Ray refuses it for good: a wrong runtime environment, a wrong id.
+            ServiceUnavailableError: Ray does not answer, or cannot take it now.
         """
         body = {
             "entrypoint": entrypoint,
@@ -71,7 +73,8 @@ class RayJobs:
                 raise AlreadySubmittedError(
                     f"Ray has seen the submission {submission_id} already; another attempt is needed"
                 )
-            raise ServiceUnavailableError(f"Ray at {self.address} refuses the submission: {_last_line(text)}")
+            kind = ConfigurationError if _is_final(status, text) else ServiceUnavailableError
+            raise kind(f"Ray at {self.address} refuses the submission: {_last_line(text)}")
 
     def upload(self, name: str, data: bytes) -> None:
         """Give the cluster a package that `runtime_env` may name as gcs://NAME; one that it has is not sent again."""
@@ -88,15 +91,18 @@ class RayJobs:
         status, answer = self._send("GET", f"/api/jobs/{quote(submission_id)}")
         if status == 404:
             return None
-        data = self._read(status, answer)
+        data = self._object(status, answer)
         return JobState(
             str(data.get("status")), _last_line(str(data.get("message") or "")), data.get("driver_exit_code")
         )
 
     def jobs(self) -> list[dict[str, Any]]:
         """All jobs that the cluster knows."""
-        answer = self._json("GET", "/api/jobs/")
-        return answer if isinstance(answer, list) else list(answer.values())
+        answer = self._read(*self._send("GET", "/api/jobs/"))
+        found = list(answer.values()) if isinstance(answer, dict) else answer
+        if not isinstance(found, list) or not all(isinstance(job, dict) for job in found):
+            raise self._no_dashboard()
+        return found
 
     def log(self, submission_id: str, start: int = 0) -> Iterator[str]:
         """What the driver has written so far, from the character `start` on, in pieces of at most some 64 KiB."""
@@ -114,8 +120,11 @@ class RayJobs:
         """Ask Ray to stop a job: SIGTERM, and SIGKILL three seconds later."""
         self._send("POST", f"/api/jobs/{quote(submission_id)}/stop")
 
-    def _json(self, method: str, path: str, body: Any = None) -> Any:
-        return self._read(*self._send(method, path, body))
+    def _object(self, status: int, answer: bytes) -> dict[str, Any]:
+        data = self._read(status, answer)
+        if not isinstance(data, dict):
+            raise self._no_dashboard()
+        return data
 
     def _read(self, status: int, answer: bytes) -> Any:
         if status >= 400:
@@ -128,7 +137,7 @@ class RayJobs:
             raise self._no_dashboard() from None
 
     def _no_dashboard(self) -> ServiceUnavailableError:
-        return ServiceUnavailableError(f"{self.address} is no Ray dashboard: it answers with something other than JSON")
+        return ServiceUnavailableError(f"{self.address} is no Ray dashboard: it answers with something else")
 
     def _send(self, method: str, path: str, body: Any = None, raw: bytes | None = None) -> tuple[int, bytes]:
         answer = self._open(method, path, raw if body is None else json.dumps(body).encode())
@@ -189,6 +198,14 @@ def normal_address(address: str) -> str:
     return text
 
 
+def _is_final(status: int, text: str) -> bool:
+    """Whether trying again changes nothing. The head passes on its agent's refusals as 500, with the agent's status in the text."""
+    passed_on = re.search(r"Request failed with status code (\d{3})", text)
+    code = int(passed_on[1]) if passed_on else status
+    return 400 <= code < 500 and code not in PASSING
+
+
 def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    """What a text says in the end; of a traceback that is the error, behind which Ray may put a full stop on a line of its own."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip(" .")]
     return lines[-1][:300] if lines else ""
