@@ -120,7 +120,10 @@ class JobLog:
     end: str
 
     def ray_job(self) -> str:
-        """The Ray job that it said last and its state (`ID RUNNING`), empty before the first."""
+        """The Ray job that it said last and its state (`ID RUNNING`), empty before the first.
+
+        A long log lacks its middle, so storage's record is the better one, where it can be read.
+        """
         said = re.findall(r"Ray job (\S+) is ([A-Z]+)", f"{self.beginning}\n{self.end}")
         return " ".join(said[-1]) if said else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from functools import cached_property
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from groot_ray.storage.client import effective_endpoint
 from groot_ray.storage.lease import AttemptState, last_attempt
 from groot_ray.storage.location import Location
 from groot_ray.storage.status import read_status
+
+log = logging.getLogger(__name__)
 
 
 def show(release: str, namespace: str | None = None, context: str | None = None) -> str:
@@ -45,10 +48,10 @@ def describe(kube: Kubernetes, release: str) -> str:
 def details(kube: Kubernetes, stored: Stored, stage: StageState) -> str:
     """Job, Ray job, pods and progress of a stage in one line."""
     parts = []
-    log = job_log(kube, stage)
+    said = job_log(kube, stage)
     if stage.job is not None:
         parts.append(f"Job {stage.job['metadata']['name']}")
-    if ray_job := log.ray_job() or stored.ray_job(stage.name):
+    if ray_job := stored.ray_job(stage.name) or said.ray_job():
         parts.append(f"Ray job {ray_job}")
     if stage.ray:
         groups: dict[str, list[bool]] = {}
@@ -63,7 +66,7 @@ def details(kube: Kubernetes, stored: Stored, stage: StageState) -> str:
         parts.append("Ray cluster without pods")
     if stage.state in ("running", "waiting"):
         progress = stored.progress(stage.name) if stage.state == "running" else ""
-        progress = progress or log.progress()
+        progress = progress or said.progress()
         if progress:
             parts.append(progress)
     return "; ".join(parts)
@@ -125,11 +128,18 @@ def answers(root: Location, seconds: float = 2.0) -> bool:
     endpoint = None if root.is_local else effective_endpoint(root.endpoint)
     if endpoint is None:
         return True
-    parts = urlsplit(endpoint)
     try:
-        with socket.create_connection(
-            (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)), timeout=seconds
-        ):
+        parts = urlsplit(endpoint)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        log.warning(
+            "the storage endpoint %s is no address (%s); correct experiment.storage.endpoint or AWS_ENDPOINT_URL_S3",
+            endpoint,
+            error,
+        )
+        return False
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=seconds):
             return True
     except OSError:
         return False

@@ -76,6 +76,33 @@ def test_what_is_in_storage_outlives_the_jobs(document: Document) -> None:
     assert lines(kube)["convert"].split()[1:] == ["gone", "Ray", "job", "sent-1", "FAILED"]
 
 
+def test_an_endpoint_that_is_no_address_is_told(
+    document: Document, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://minio:abc")
+    data = document.model_dump(by_alias=True)
+    data["experiment"]["storage"]["uri"] = "s3://bucket/experiments"
+    kube = release(build_document(data))
+    put(kube, "convert", "job", f"{JOBS}/walk-convert-1a2b")
+    assert "waiting  Job walk-convert-1a2b" in lines(kube)["convert"]
+    assert "the storage endpoint http://minio:abc is no address" in caplog.text
+
+
+def test_storage_knows_the_ray_job_better_than_a_long_log(document: Document) -> None:
+    kube = release(document)
+    put(kube, "convert", "job", f"{JOBS}/walk-convert-1a2b")
+    put(kube, "convert", "job", f"{SPACE}/pods/walk-convert-1a2b-x", spec={"containers": []})
+    kube.logs["walk-convert-1a2b-x"] = "12:00:00 Ray job walk-convert-key-1 is RUNNING\n" + "12:00:01 noise\n" * 9000
+    for number in (1, 2):
+        attempt = claim_attempt(
+            planning_folder(document, "convert"), name=lambda number: {"submission": f"walk-convert-key-{number}"}
+        )
+        assert attempt is not None
+        assert f"Ray job walk-convert-key-{number} RUNNING" in lines(kube)["convert"]
+        attempt.end(75, "its head was lost")
+    assert "Ray job walk-convert-key-2 FAILED" in lines(kube)["convert"]
+
+
 def test_storage_that_cannot_be_reached_hides_nothing_else(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     data = document.model_dump(by_alias=True)
