@@ -16,6 +16,7 @@ import pytest
 import yaml
 from rendering import CHART, REPOSITORY, Helm, minimal, of_kind, pod_templates, ray_pods, settings
 
+from groot_ray.cluster.ray_api import normal_address
 from groot_ray.cluster.release import short_name
 from groot_ray.cluster.settings import StageSettings
 from groot_ray.embodiment import load_embodiment
@@ -352,6 +353,28 @@ def test_storage_ports_follow_the_endpoints(helm4: Helm) -> None:
     found = policies(helm4.render(values))
     for name in ("ray", "job"):
         assert {9000, 7480, 443} <= open_ports(found[name], "egress")
+
+
+@pytest.mark.parametrize(
+    ("address", "port"),
+    [
+        ("http://ray.example:9265", 9265),
+        ("http://ray.example", 8265),
+        ("http://ray.example/", 8265),
+        ("http://ray.example/ray", 80),
+        ("https://ray.example", 443),
+        ("http://[fd00::1]:9265", 9265),
+    ],
+)
+def test_jobs_reach_an_external_ray_wherever_storage_is(helm4: Helm, address: str, port: int) -> None:
+    store = [{"ipBlock": {"cidr": "10.1.2.3/32"}}]
+    network = {"storage_ports": [9000], "storage_peers": store, "api_ports": []}
+    ray = {"mode": "external", "address": address, "token_secret": "ray-token"}
+    found = policies(helm4.render(minimal(ray=ray, security={"network": network})))
+    assert normal_address(address).endswith(f":{port}") or port in (80, 443), "what the Job asks"
+    assert open_ports(found["job"], "egress", "10.1.2.3/32") == {9000}, "nothing but storage"
+    assert {"ports": [{"protocol": "TCP", "port": port}]} in found["job"]["spec"]["egress"]
+    assert {"ports": [{"protocol": "TCP", "port": port}]} not in found["ray"]["spec"]["egress"]
 
 
 def test_only_jobs_and_the_autoscaler_reach_the_api_server(helm4: Helm) -> None:
