@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -23,7 +24,8 @@ def markdown() -> str:
     return "\n".join(lines)
 
 
-def _section(place: str, model: type[BaseModel]) -> list[str]:
+def _section(place: str, model: type[BaseModel], given: Any = None) -> list[str]:
+    """The table of a model's keys, and those of the models in it; `given` holds the defaults where they are not the model's own."""
     lines = [
         "",
         f"## `{place}`",
@@ -35,27 +37,31 @@ def _section(place: str, model: type[BaseModel]) -> list[str]:
     ]
     nested: list[str] = []
     for name, info in model.model_fields.items():
+        default = info.get_default(call_default_factory=True) if given is None else getattr(given, name)
         inner = _model(info.annotation)
         if inner is not None:
-            nested += _section(f"{place}.{name}", inner)
+            nested += _section(f"{place}.{name}", inner, default if isinstance(default, inner) else None)
             continue
         extra = info.json_schema_extra
         mark = "°" if isinstance(extra, dict) and extra.get("operational") else ""
-        default = "required" if info.is_required() else f"`{info.get_default(call_default_factory=True)!r}`"
-        kind = _type(info.annotation).replace("|", "\\|")
-        lines.append(f"| `{info.alias or name}`{mark} | {kind} | {default} | {info.description or ''} |")
+        told = "required" if info.is_required() else f"`{default!r}`"
+        kind = type_name(info.annotation).replace("|", "\\|")
+        lines.append(f"| `{info.alias or name}`{mark} | {kind} | {told} | {info.description or ''} |")
     return lines + nested
 
 
-def _type(annotation: Any) -> str:
-    text = (
-        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
-    )
-    for prefix in ("typing.", "groot_ray.experiment.schema.", "groot_ray.experiment.cluster.", "<class '", "'>"):
-        text = text.replace(prefix, "")
-    import re
-
-    return re.sub(r"Annotated\[(\w+), [^\]]*\]", r"\1", text)
+def type_name(annotation: Any) -> str:
+    """A type as a person writes it: `list[str] | None`, `'h264' | 'mp4v'`; what else has to hold for a value is left out."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_name(inner[0])
+    if origin is Literal:
+        return " | ".join(map(repr, inner))
+    if origin in (Union, UnionType):
+        return " | ".join(map(type_name, inner))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(type_name, inner))}]"
+    return "None" if annotation is NoneType else str(annotation.__name__)
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:
