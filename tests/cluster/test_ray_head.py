@@ -39,6 +39,10 @@ try:
     jobs.submit("one", "true", {})
 except Exception as error:
     seen["again"] = f"{type(error).__name__}: {error}"
+try:
+    jobs.submit("refused", 5, {})
+except Exception as error:
+    seen["refused"] = f"{type(error).__name__}: {error}"
 jobs.submit("code", "exit 65", {})
 while not (state := jobs.state("code")).finished:
     time.sleep(0.5)
@@ -80,5 +84,8 @@ if command -v wget > /dev/null; then bash {tmp_path}/probe.sh > /dev/null && ech
     assert "RESOURCES [0, 1.0]" in seen["log"], "the head runs drivers only"
     assert "ODD a$HOME${B}$$ a$HOME${B}$$" in seen["log"], "of the driver and of a task: dollar signs arrive"
     assert seen["again"].startswith("AlreadySubmittedError"), "an id is used once"
+    assert seen["refused"].startswith("ConfigurationError") and "entrypoint" in seen["refused"], (
+        "Ray says why, for good"
+    )
     assert seen["code"] == 65 and seen["unknown"] is None
     assert "PROBED" in out or "NO WGET" in out
