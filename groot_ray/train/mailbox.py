@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from groot_ray.errors import GrootRayError, TemporaryFailureError
+
+
+class MailboxLostError(GrootRayError):
+    """The mailbox's process is gone, and with it what the workers had told; they may still be at work, so the run has to end first."""
+
+    exit_code = TemporaryFailureError.exit_code
+
 
 class Mailbox:
     """Holds what workers tell until the launcher takes it; an actor, or an object between two threads."""
@@ -25,12 +33,14 @@ class Mailbox:
 
 
 class RemoteMailbox:
-    """A mailbox in an actor of its own, for workers in other processes."""
+    """A mailbox in an actor of its own, for workers in other processes; on this process's node, so that no lost worker takes it along."""
 
     def __init__(self) -> None:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self._actor = ray.remote(num_cpus=0)(Mailbox).remote()
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._actor = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox).remote()
 
     def put(self, event: dict[str, Any], wait: bool = False) -> None:
         """Send an event; with `wait` it has arrived when this returns."""
@@ -41,10 +51,19 @@ class RemoteMailbox:
             ray.get(sent)
 
     def take(self) -> list[dict[str, Any]]:
-        """What has come since the last time."""
+        """What has come since the last time.
+
+        Raises:
+            MailboxLostError: the actor is gone.
+        """
         import ray
 
-        return ray.get(self._actor.take.remote())
+        try:
+            return ray.get(self._actor.take.remote())
+        except ray.exceptions.RayActorError as error:
+            raise MailboxLostError(
+                f"the process that collects what training workers tell was lost ({str(error).splitlines()[0]}); run it again to go on"
+            ) from None
 
     def close(self) -> None:
         """End the actor."""
