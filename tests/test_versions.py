@@ -25,6 +25,7 @@ def test_another_image_is_refused_in_a_sentence(name: str, monkeypatch: pytest.M
         check_node()
 
 
+@pytest.mark.slow
 def test_tasks_on_another_image_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Conversion and statistics alike: workers of a Ray have the environment in which it was started."""
     import ray

@@ -209,6 +209,7 @@ def test_a_stop_request_ends_a_run_on_two_workers(finetune, tmp_path: Path) -> N
     assert saved is not None and saved.kind == "checkpoint" and saved.step >= 2
 
 
+@pytest.mark.slow
 def test_errors_of_workers_reach_the_user_unwrapped(finetune, train_set: Path, tmp_path: Path) -> None:
     import shutil
 
