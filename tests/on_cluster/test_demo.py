@@ -101,7 +101,7 @@ def finished(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def test_the_command_tells_where_things_are(finished: Watch) -> None:
     assert "the results lie in bucket groot" in finished.printed
-    assert "checkpoint-40" in finished.printed and "evaluate" in finished.printed
+    assert "checkpoints 20, 40" in finished.printed and "evaluate" in finished.printed
 
 
 def folder_of(space: Space, root: Any, stage: str) -> Any:
