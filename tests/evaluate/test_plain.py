@@ -69,13 +69,13 @@ def test_only_its_own_files_are_taken_away_and_changed_weights_are_seen(
     monkeypatch.setattr("groot_ray.evaluate.plain.recorded_part", lambda *given: open_location(tmp_path / "set"))
     (tmp_path / "set" / "meta").mkdir(parents=True)
     (tmp_path / "set" / "meta" / "episodes.jsonl").write_text('{"episode_index": 0}\n')
-    run(run_copy, run_copy, traj_ids=[0])
-    run(run_copy, run_copy, traj_ids=[0])
+    run(run_copy, run_copy, plots=True, traj_ids=[0])
+    run(run_copy, run_copy, plots=True, traj_ids=[0])
     assert len(calls) == 1
-    run(run_copy, run_copy, traj_ids=[1])
+    run(run_copy, run_copy, plots=True, traj_ids=[1])
     assert len(calls) == 2 and not (run_copy / "trajectory_0_cameras.png").exists()
     (run_copy / "checkpoint-100" / "model.safetensors").write_text("other weights")
-    run(run_copy, run_copy, traj_ids=[1])
+    run(run_copy, run_copy, plots=True, traj_ids=[1])
     assert len(calls) == 3 and (run_copy / "checkpoint-200" / "model.safetensors").exists()
 
 
