@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from http_server import QuietHandler, serving
 
 
 @dataclass
@@ -48,12 +48,7 @@ def is_large(path: str) -> bool:
 def small_hub(hub: Hub) -> Iterator[Hub]:
     """Run the hub on a port of its own while the block runs."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
+    class Handler(QuietHandler):
         def handle_request(self) -> None:
             parts = unquote(urlsplit(self.path).path).strip("/").split("/")
             if hub.down:
@@ -117,22 +112,7 @@ def small_hub(hub: Hub) -> Iterator[Hub]:
             return self.answer(200, {"ETag": f'"{etag}"', "X-Repo-Commit": commit}, data)
 
         def answer(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
-            self.send_response(status)
-            for key, value in {"Content-Type": "application/json", **(headers or {})}.items():
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+            self.send(status, {"Content-Type": "application/json", **(headers or {})}, body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(Handler) as hub.url:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

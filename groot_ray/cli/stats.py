@@ -53,13 +53,13 @@ def _modality_configs(dataset: Location, embodiment: str | None, path: Path | No
 
         return read_modality_config(path, tag)[1]
     from groot_ray.dataset import layout
+    from groot_ray.dataset.groot_meta import read_embodiment
 
     if not (dataset / layout.INFO).exists():
         raise ConfigurationError(f"{dataset.uri} is no dataset in GR00T's layout: it has no {layout.INFO}")
-    if (dataset / layout.EMBODIMENT).exists():
-        from groot_ray.embodiment import load_embodiment
-
-        return load_embodiment((dataset / layout.EMBODIMENT).read_json()).modality_configs()
+    robot = read_embodiment(dataset)
+    if robot is not None:
+        return robot.modality_configs()
     if tag is not None:
         from groot_ray.model.tags import default_modality_configs, resolve_tag, tag_value
 

@@ -8,8 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from groot_ray.errors import DataError
-
-DEFAULT_CACHE = "~/.cache/groot_ray"
+from groot_ray.experiment.schema import DEFAULT_CACHE
 
 
 def register(app: typer.Typer) -> None:

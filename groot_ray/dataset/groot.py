@@ -19,9 +19,9 @@ from groot_ray.dataset.columns import parquet_file, read_columns
 from groot_ray.dataset.features import camera_spellings, cameras, width
 from groot_ray.dataset.groot_meta import (
     GrootEpisode,
+    read_embodiment,
     read_episodes,
     read_info,
-    read_json,
     read_modality,
     read_statistics,
     read_tasks,
@@ -109,15 +109,7 @@ class GrootDataset:
     @cached_property
     def embodiment(self) -> Embodiment | None:
         """The description that the dataset was converted with; None where another program wrote it."""
-        from groot_ray.embodiment.load import load_embodiment
-
-        file = self.path / layout.EMBODIMENT
-        if not file.is_file():
-            return None
-        try:
-            return load_embodiment(read_json(file))
-        except ConfigurationError as error:
-            raise DataError(f"{file} is no embodiment description: {error}") from None
+        return read_embodiment(open_location(self.path))
 
     @cached_property
     def stats(self) -> dict[str, dict[str, Any]]:

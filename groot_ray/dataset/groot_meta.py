@@ -6,12 +6,16 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from groot_ray.dataset import layout
 from groot_ray.dataset.jsonl import parse_jsonl
 from groot_ray.dataset.modality import Modality, parse_modality
-from groot_ray.errors import DataError
+from groot_ray.errors import ConfigurationError, DataError
+
+if TYPE_CHECKING:
+    from groot_ray.embodiment.schema import Embodiment
+    from groot_ray.storage import Location
 
 T = TypeVar("T")
 
@@ -70,6 +74,23 @@ def read_episodes(root: Path) -> list[GrootEpisode]:
     if not episodes:
         raise DataError(f"{root} has no episodes: {layout.EPISODES} is empty")
     return episodes
+
+
+def read_embodiment(dataset: Location) -> Embodiment | None:
+    """The description that a dataset was converted with; None where another program wrote it.
+
+    Raises:
+        DataError: the file is there and is none.
+    """
+    from groot_ray.embodiment.load import load_embodiment
+
+    file = dataset / layout.EMBODIMENT
+    if not file.exists():
+        return None
+    try:
+        return load_embodiment(file.read_json())
+    except ConfigurationError as error:
+        raise DataError(f"{file.uri} is no embodiment description: {error}") from None
 
 
 def read_statistics(root: Path, name: str) -> dict[str, dict[str, Any]]:

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from groot_ray.dataset.layout import choose_part
+from groot_ray.dataset.jsonl import parse_jsonl
+from groot_ray.dataset.layout import EPISODES
 from groot_ray.evaluate.checkpoints import Checkpoint, find_checkpoints
-from groot_ray.evaluate.record import Before, Record, read_record, recorded_part
+from groot_ray.evaluate.record import Before, Record, part_to_evaluate, read_record
 from groot_ray.evaluate.results import compare, describe, verdict
 from groot_ray.evaluate.run import Run, run_policy
 from groot_ray.evaluate.summary import comparison_csv, comparison_summary, evaluation_summary
+from groot_ray.experiment.schema import DEFAULT_CACHE, EvaluationOptions
 from groot_ray.storage import Location
 
 if TYPE_CHECKING:
-    from groot_ray.experiment.schema import EvaluationOptions
     from groot_ray.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def evaluate(
     output: Location,
     *,
     tag: str | None = None,
-    cache: str = "~/.cache/groot_ray",
+    cache: str = DEFAULT_CACHE,
     progress: Progress | None = None,
     attempt: Lease | None = None,
     device: str | None = None,
@@ -71,10 +72,7 @@ def evaluate(
     for note in notes:
         log.warning("%s", note)
     records = [read_record(checkpoint.location) for checkpoint in chosen]
-    if dataset is None:
-        part = recorded_part(chosen[0].location, records[0], options.split)
-    else:
-        part = choose_part(dataset, options.split, "--split")
+    part = part_to_evaluate(chosen[0].location, records[0], dataset, options.split)
     folders = result_folders(chosen, output)
     runs = [
         Run(
@@ -132,7 +130,7 @@ def run_all(
     """The results of all runs in order, made here one after the other or as Ray tasks."""
     from groot_ray.evaluate.fanout import is_worthwhile, run_distributed
 
-    each = trajectories_of(runs[0])
+    each = len(trajectory_ids(runs[0].dataset, runs[0].options))
     if progress is not None:
         progress.total = each * len(runs)
 
@@ -147,12 +145,11 @@ def run_all(
     return [run_policy(run, lambda: advance(1)) for run in runs]
 
 
-def trajectories_of(run: Run) -> int:
-    """How many trajectories a run has, from the list of episodes alone."""
-    if run.options.traj_ids is not None:
-        return len(set(run.options.traj_ids))
-    lines = (run.dataset / "meta/episodes.jsonl").read_text().splitlines()
-    return sum(1 for line in lines if line.strip())
+def trajectory_ids(dataset: Location, options: EvaluationOptions) -> list[int]:
+    """Numbers of the episodes that are evaluated, from the list of episodes alone."""
+    if options.traj_ids is not None:
+        return list(dict.fromkeys(options.traj_ids))
+    return [row["episode_index"] for row in parse_jsonl((dataset / EPISODES).read_text(), EPISODES)]
 
 
 def write_results(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from groot_ray.dataset.layout import EPISODES, choose_part
 from groot_ray.evaluate.checkpoints import find_checkpoints
-from groot_ray.evaluate.open_loop import COMPARISON, METRICS, SUMMARY, evaluate, result_folders
-from groot_ray.evaluate.record import read_record, recorded_part
+from groot_ray.evaluate.open_loop import COMPARISON, METRICS, SUMMARY, evaluate, result_folders, trajectory_ids
+from groot_ray.evaluate.record import part_to_evaluate, read_record
 from groot_ray.evaluate.run import plot_names
 from groot_ray.experiment.keys import digest
 from groot_ray.experiment.schema import result_options
@@ -49,11 +47,8 @@ def evaluate_into(
         ConfigurationError: storage refuses something, or as for `evaluate`.
     """
     chosen, _ = find_checkpoints(list(checkpoints), options.checkpoints)
-    if dataset is None:
-        first = chosen[0].location
-        part = recorded_part(first, read_record(first), options.split)
-    else:
-        part = choose_part(dataset, options.split, "--split")
+    first = chosen[0].location
+    part = part_to_evaluate(first, read_record(first), dataset, options.split)
     check_storage(output)
     wanted = _names(result_folders(chosen, output), output, part, options)
     attempt = claim_attempt(output / NOTES)
@@ -90,11 +85,7 @@ def evaluate_into(
 
 def _names(folders: Sequence[Location], output: Location, dataset: Location, options: EvaluationOptions) -> set[str]:
     """Paths below `output` of all files that an evaluation writes."""
-    trajectories = options.traj_ids
-    if trajectories is None:
-        lines = (dataset / EPISODES).read_text().splitlines()
-        trajectories = [json.loads(line)["episode_index"] for line in lines if line.strip()]
-    plots = [name for i in trajectories for name in plot_names(i)] if options.plots else []
+    plots = [name for i in trajectory_ids(dataset, options) for name in plot_names(i)] if options.plots else []
     below = [folder.uri.removeprefix(output.uri).strip("/") for folder in folders]
     names = {f"{folder}/{name}".lstrip("/") for folder in below for name in (METRICS, SUMMARY, *plots)}
     return names | ({METRICS, SUMMARY, COMPARISON} if len(folders) > 1 else set())

@@ -74,6 +74,15 @@ def read_record(checkpoint: Location) -> Record:
     )
 
 
+def part_to_evaluate(checkpoint: Location, record: Record, dataset: Location | None, split: str) -> Location:
+    """The given dataset, or of a conversion's folder the part `split`; what the checkpoint's run recorded when none is given.
+
+    Raises:
+        ConfigurationError: there is no such dataset or part.
+    """
+    return recorded_part(checkpoint, record, split) if dataset is None else choose_part(dataset, split, "--split")
+
+
 def recorded_part(checkpoint: Location, record: Record, split: str) -> Location:
     """The part of the run's conversion to evaluate: what it was trained on, or what lies beside that.
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+DEFAULT_CACHE = "~/.cache/groot_ray"  # folder of each machine for copies of what lies elsewhere
 Count = Annotated[int, Field(ge=0, strict=True)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0, strict=True)]
 
@@ -37,9 +38,7 @@ class StorageOptions(Strict):
         None, "S3 endpoint (MinIO, Ceph ...); AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL in the environment win"
     )
     region: str | None = operational(None, "S3 region; AWS_REGION in the environment wins")
-    cache: str = operational(
-        "~/.cache/groot_ray", "folder on the node for local copies of datasets, models and checkpoints"
-    )
+    cache: str = operational(DEFAULT_CACHE, "folder on the node for local copies of datasets, models and checkpoints")
 
 
 class SourceOptions(Strict):

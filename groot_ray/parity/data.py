@@ -80,16 +80,14 @@ class Recorded:
     @property
     def has_processor(self) -> bool:
         """Whether a processor was recorded."""
-        return self.file("data/processor/processor_config.json") is not None
+        return self.file(PROCESSOR) is not None
 
     @cached_property
     def all_configs(self) -> Mapping[str, Any]:
         """Modality configurations by tag: the processor's, else those recorded by themselves; empty where there are none."""
         if self.has_processor:
             return self.processor.modality_configs
-        recorded: dict[str, Any] = (
-            self.json("data/modality_configs.json") if self.file("data/modality_configs.json") else {}
-        )
+        recorded: dict[str, Any] = self.json(CONFIGS) if self.file(CONFIGS) else {}
         return recorded
 
     @cached_property
@@ -102,8 +100,8 @@ class Recorded:
         if "eval.embodiment_id" in sample and self.has_processor:
             number = int(sample["eval.embodiment_id"])
             tags = [tag for tag in tags if self.processor.embodiment_ids[tag] == number]
-        elif self.file("data/modality_configs.json") is not None:
-            tags = [tag for tag in tags if tag in self.json("data/modality_configs.json")]
+        elif self.file(CONFIGS) is not None:
+            tags = [tag for tag in tags if tag in self.json(CONFIGS)]
         return tags[0]
 
     @cached_property
@@ -143,12 +141,9 @@ class Recorded:
         return best
 
 
-def lacking(recorded: Recorded, quantity: str, *files: str) -> Iterator[Check]:
-    """One check that was not made, for the first of the `files` that is not there."""
-    for name in files:
-        if recorded.file(name) is None:
-            yield absent(PART, quantity, f"no {name}")
-            return
+def lacking(recorded: Recorded, quantity: str, *files: str) -> list[Check]:
+    """One check that was not made, for the first of the `files` that is not there; none where all are."""
+    return [absent(PART, quantity, f"no {name}") for name in files if recorded.file(name) is None][:1]
 
 
 def find_tokenizer(folder: Path) -> Path | None:
@@ -160,7 +155,7 @@ def find_tokenizer(folder: Path) -> Path | None:
 
 
 def _prompt(recorded: Recorded) -> Iterator[Check]:
-    if missing := list(lacking(recorded, "prompt", "data/prompt.json")):
+    if missing := lacking(recorded, "prompt", "data/prompt.json"):
         yield from missing
         return
     theirs = recorded.json("data/prompt.json")
@@ -179,7 +174,7 @@ def _prompt(recorded: Recorded) -> Iterator[Check]:
 
 
 def _files(recorded: Recorded) -> Iterator[Check]:
-    if missing := list(lacking(recorded, "processor files", PROCESSOR)):
+    if missing := lacking(recorded, "processor files", PROCESSOR):
         yield from missing
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -249,7 +244,7 @@ def _batch(recorded: Recorded) -> Iterator[Check]:
     if theirs is None or "batch.state" not in theirs:
         yield absent(PART, "batch", "no recorded batch in data/processor_sample.npz")
         return
-    if missing := list(lacking(recorded, "batch", PROCESSOR, f"dataset/{layout.INFO}", "dataset/videos")):
+    if missing := lacking(recorded, "batch", PROCESSOR, f"dataset/{layout.INFO}", "dataset/videos"):
         yield from missing
         return
     places = [recorded.found(s, a) for s, a in zip(theirs["batch.state"], theirs["batch.action"], strict=True)]
@@ -331,7 +326,7 @@ def _statistics(recorded: Recorded) -> Iterator[Check]:
 def _merged(recorded: Recorded) -> Iterator[Check]:
     """The statistics that the reference's run normalises with: of a single dataset here, so those of its parts by key."""
     needed = ("data/statistics_merged.json", f"dataset/{layout.STATS}")
-    if missing := list(lacking(recorded, "merged statistics", *needed)):
+    if missing := lacking(recorded, "merged statistics", *needed):
         yield from missing
         return
     if not recorded.all_configs:
@@ -401,9 +396,9 @@ def _seed(recorded: Mapping[str, Any], fits: Callable[[int], bool]) -> int:
 
 def _stream(recorded: Recorded) -> Iterator[Check]:
     theirs = recorded.arrays("data/stream_first12.npz")
-    needed = ("data/stream_first12.npz", f"dataset/{layout.INFO}", PROCESSOR)
-    if theirs is None or any(recorded.file(name) is None for name in needed):
-        yield from lacking(recorded, "samples of the stream", *needed)
+    missing = lacking(recorded, "samples of the stream", "data/stream_first12.npz", f"dataset/{layout.INFO}", PROCESSOR)
+    if theirs is None or missing:
+        yield from missing
         return
     places, state, action = [], 0.0, 0.0
     for their_state, their_action in zip(theirs["state"], theirs["action"], strict=True):

@@ -20,7 +20,7 @@ from groot_ray.errors import (
     StoppedError,
     TemporaryFailureError,
 )
-from groot_ray.experiment.schema import ModelOptions, TrainingOptions
+from groot_ray.experiment.schema import DEFAULT_CACHE, ModelOptions, TrainingOptions
 from groot_ray.progress import Progress
 from groot_ray.ray_session import ensure_ray, has_gpus
 from groot_ray.storage import Location, check_storage
@@ -50,7 +50,7 @@ def finetune(
     training: TrainingOptions,
     tag: str | None = None,
     modality_configs: dict[str, Any] | None = None,
-    cache: str = "~/.cache/groot_ray",
+    cache: str = DEFAULT_CACHE,
     attempt: Lease | None = None,
     progress: Progress | None = None,
     force: bool = False,

@@ -9,14 +9,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from http_server import QuietHandler, serving
 from ray._private.utils import update_envs
 
 TOKEN = "a-token"
@@ -97,12 +96,7 @@ def seen_by_process(body: dict[str, Any]) -> dict[str, str]:
 def job_api(api: JobApi) -> Iterator[JobApi]:
     """Serve the API on a port of its own while the block runs; processes that still run are ended."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
+    class Handler(QuietHandler):
         def handle_request(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             data = self.rfile.read(length)
@@ -153,24 +147,13 @@ def job_api(api: JobApi) -> Iterator[JobApi]:
                 self.answer(200, job.see())
 
         def answer(self, status: int, body: Any) -> None:
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            self.send(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode())
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    api.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield api
-    finally:
-        for job in api.jobs.values():
-            if job.process is not None and job.process.poll() is None:
-                job.process.terminate()
-                job.process.wait()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Handler) as api.url:
+        try:
+            yield api
+        finally:
+            for job in api.jobs.values():
+                if job.process is not None and job.process.poll() is None:
+                    job.process.terminate()
+                    job.process.wait()

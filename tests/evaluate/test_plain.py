@@ -66,7 +66,7 @@ def test_only_its_own_files_are_taken_away_and_changed_weights_are_seen(
         return {}
 
     monkeypatch.setattr("groot_ray.evaluate.plain.evaluate", evaluating)
-    monkeypatch.setattr("groot_ray.evaluate.plain.recorded_part", lambda *given: open_location(tmp_path / "set"))
+    monkeypatch.setattr("groot_ray.evaluate.plain.part_to_evaluate", lambda *given: open_location(tmp_path / "set"))
     (tmp_path / "set" / "meta").mkdir(parents=True)
     (tmp_path / "set" / "meta" / "episodes.jsonl").write_text('{"episode_index": 0}\n')
     run(run_copy, run_copy, plots=True, traj_ids=[0])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from http_server import QuietHandler, serving
 
 COMMIT = "c" * 40
 
@@ -78,36 +78,16 @@ class SmallHub:
 def serve(hub: SmallHub) -> Iterator[SmallHub]:
     """Run the hub on a free port; `hub.url` is its endpoint."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self, with_body: bool = True) -> None:
+    class Handler(QuietHandler):
+        def handle_request(self) -> None:
             hub.requests.append(f"{self.command} {self.path}")
             token = (self.headers.get("authorization") or "").removeprefix("Bearer ") or None
-            status, headers, body = hub.answer(self.path, token)
-            self.send_response(status)
-            for key, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if with_body:
-                self.wfile.write(body)
+            self.send(*hub.answer(self.path, token))
 
-        def do_HEAD(self) -> None:
-            self.do_GET(with_body=False)
+        do_GET = do_HEAD = handle_request
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(Handler) as hub.url:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _hash(path: Path) -> str:

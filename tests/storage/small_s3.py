@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from http_server import QuietHandler, serving
 
 
 @dataclass
@@ -50,12 +51,7 @@ class Service:
 def small_s3(service: Service) -> Iterator[Service]:
     """Run the service on a port of its own while the block runs."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
+    class Handler(QuietHandler):
         def handle_request(self) -> None:
             parts = urlsplit(self.path)
             self.query = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
@@ -147,25 +143,10 @@ def small_s3(service: Service) -> Iterator[Service]:
         ) -> None:
             if error:
                 body = f"<Error><Code>{error}</Code><Message>{error}</Message></Error>".encode()
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+            self.send(status, headers or {}, body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    service.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(Handler) as service.url:
         yield service
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def etag(body: bytes) -> str:
