@@ -83,11 +83,11 @@ class LocalStore:
         self.upload(target, Path(source), create_only=False)
 
     def delete(self, key: str) -> None:
-        with _explained(key):
+        with explained_write(key):
             Path(key).unlink(missing_ok=True)
 
     def delete_tree(self, key: str) -> None:
-        with _explained(key):
+        with explained_write(key):
             if os.path.isdir(key) and not os.path.islink(key):
                 shutil.rmtree(key)
 
@@ -97,7 +97,7 @@ def place_file(path: Path, write: Callable[[Path], object], create_only: bool) -
     if create_only and path.exists():
         return False
     partial = path.parent / f"{PARTIAL_PREFIX}{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
-    with _explained(str(path)):
+    with explained_write(str(path)):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write(partial)
@@ -181,8 +181,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _explained(key: str) -> Iterator[None]:
-    """Turn what the operating system says about a write to `key` into a sentence."""
+def explained_write(key: str) -> Iterator[None]:
+    """Turn what the operating system says about a write to `key`, a path, into a sentence; raises `ConfigurationError`."""
     try:
         yield
     except PermissionError:
@@ -197,6 +197,10 @@ def _explained(key: str) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ConfigurationError(
                 f"{key} cannot be written: the disk is full; make room or choose another folder"
+            ) from None
+        if error.errno == errno.EFBIG:
+            raise ConfigurationError(
+                f"{key} cannot be written: its file system, or a limit of this user, does not take files of that size; choose another folder"
             ) from None
         if error.errno == errno.EROFS:
             raise ConfigurationError(

@@ -199,6 +199,8 @@ def launch(plan: FinetunePlan, run: RunFolder, follow: Follower) -> None:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     smallest, largest = plan.training.workers
     here = largest == 0
+    if here:
+        logging.getLogger("ray").setLevel(logging.WARNING)  # else each report is a line of Ray's beside ours
     mailbox = Mailbox() if here else RemoteMailbox()
     use_gpu = plan.training.use_gpu is not False if here else gpus_wanted(plan.training)
     quiet = {"logging_config": ray.train.LoggingConfig("WARNING")} if hasattr(ray.train, "LoggingConfig") else {}

@@ -18,6 +18,7 @@ from groot_ray import __version__
 from groot_ray.errors import StoppedError
 from groot_ray.progress import format_duration, format_size
 from groot_ray.storage import Location, open_location
+from groot_ray.storage.local import explained_write
 from groot_ray.storage.manifest import MANIFEST, FileRecord, Manifest, commit_manifest, record_files
 from groot_ray.train.checkpoint import OPTIMIZER, Snapshot, write_snapshot
 from groot_ray.train.run_folder import RunFolder
@@ -112,9 +113,13 @@ class Saver:
         """Write all files; straight into the folder where that is on this machine, since only the manifest makes it count."""
         if target.is_local:
             shutil.rmtree(target.path, ignore_errors=True)
-            files = self._make(target.path, snapshot)
-            for file in files:
-                sync(target.path / file.path)
+            try:
+                files = self._make(target.path, snapshot)
+                for file in files:
+                    sync(target.path / file.path)
+            except BaseException:
+                shutil.rmtree(target.path, ignore_errors=True)
+                raise
             return files
         self._cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=self._cache) as folder:
@@ -126,9 +131,10 @@ class Saver:
         return files
 
     def _make(self, folder: Path, snapshot: Snapshot) -> list[FileRecord]:
-        write_snapshot(snapshot, self._model, folder)
-        if snapshot.kind == "checkpoint":
-            self._companions(folder)
+        with explained_write(str(folder)):
+            write_snapshot(snapshot, self._model, folder)
+            if snapshot.kind == "checkpoint":
+                self._companions(folder)
         paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
         return record_files(open_location(folder), paths)
 

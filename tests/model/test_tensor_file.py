@@ -35,6 +35,22 @@ def test_tensors_need_not_be_contiguous(tmp_path: Path) -> None:
     assert torch.equal(loaded["turned"], tensor.T) and torch.equal(loaded["cut"], tensor[:, 1:3])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+def test_tensors_of_a_gpu_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("groot_ray.model.tensor_file.STAGING", 1000)
+    tensors = {
+        "long": torch.rand(12345),
+        "narrow": torch.rand(77, 5).to(torch.bfloat16),
+        "empty": torch.rand(0, 3),
+        "one": torch.tensor(7),
+        "turned": torch.rand(40, 60).T,
+    }
+    there = {name: tensor.cuda() if name != "narrow" else tensor for name, tensor in tensors.items()}
+    write_tensors(tmp_path / "ours", there, {"format": "pt"})
+    write_tensors(tmp_path / "theirs", tensors, {"format": "pt"})
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
 def test_an_unknown_dtype_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         write_tensors(tmp_path / "file", {"z": torch.zeros(2, dtype=torch.complex64)}, {})

@@ -11,6 +11,7 @@ import pytest
 
 from groot_ray.errors import ConfigurationError, DataError
 from groot_ray.storage import Location, NotFoundError, open_location
+from groot_ray.storage.local import explained_write
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -322,3 +323,8 @@ def test_the_storages_clock_and_stamps_agree(place: Location) -> None:
     (place / "x").write_bytes(b"")
     found = (place / "x").stat()
     assert found is not None and -2.0 < (place / "x").clock() - found.modified < 30.0
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="run/a cannot be written: the disk is full"), explained_write("run/a"):
+        Path("/dev/full").write_bytes(b"x")

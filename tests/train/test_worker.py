@@ -229,6 +229,22 @@ def test_what_a_killed_save_left_is_swept(train, tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "recovery" / "step-9").exists()
 
 
+def test_a_disk_that_does_not_take_a_checkpoint(train, tmp_path: Path) -> None:
+    """A sentence, nothing half-written, and the same run goes on when there is room."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))  # bytes of a file; the weights have more
+    try:
+        with pytest.raises(ConfigurationError, match=r"checkpoint-1 cannot be written: .* choose another folder"):
+            train(tmp_path / "run", max_steps=2, save_steps=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+    train(tmp_path / "run", max_steps=2, save_steps=1)
+    assert {path.name for path in (tmp_path / "run").glob("checkpoint-*")} == {"checkpoint-1", "checkpoint-2"}
+
+
 def test_the_tail_may_be_masked(train, tmp_path: Path) -> None:
     from groot_ray.train.sampler import SampleOrder
 
