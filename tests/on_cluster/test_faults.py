@@ -242,7 +242,7 @@ def test_a_lost_gpu_node(space: Space, faults: Faults) -> None:
             assert history[0][:20] == pytest.approx(history[1][:20], rel=1e-3), "the same samples, however many workers"
             assert history[0][-1] == pytest.approx(history[1][-1], rel=0.25), "600 steps of rounding apart"
             mae = [
-                (folder_of(space, place, "evaluate") / "metrics.json").read_json()["average"]["mae"]
+                (folder_of(space, place, "evaluate") / "metrics.json").read_json()["average"]["real"]["mae"]
                 for place in (root, undisturbed)
             ]
             assert mae[0] == pytest.approx(mae[1], rel=0.1)
