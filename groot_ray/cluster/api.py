@@ -187,7 +187,7 @@ def from_kubeconfig(context: str | None = None, namespace: str | None = None) ->
         if token:  # fetched anew by the context's login plugin when it is old
             headers["Authorization"] = token
         elif settings.username:
-            headers["Authorization"] = settings.get_basic_auth_token()
+            headers["Authorization"] = settings.get_basic_auth_token() or ""
         try:
             answer = pool.request(method, settings.host + path, body=data, headers=headers)
         except urllib3.exceptions.HTTPError as error:

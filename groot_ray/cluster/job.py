@@ -153,14 +153,14 @@ class StageJob:
         """Wait until the stage is done or its inputs are there."""
         said = ""
         while True:
+            view: StageView | None = None
             try:
                 view = look(self.document, self.told.stage)
-            except ServiceUnavailableError as error:
-                view, sentence = None, str(error)
-            else:
                 if view.done or view.ready:
                     return view
                 sentence = f"waiting for {view.waits_for}"
+            except ServiceUnavailableError as error:
+                sentence = str(error)
             if sentence != said:
                 log.info("%s", sentence)
                 said = sentence
