@@ -28,7 +28,7 @@ lint: venv-dev ## style of the code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: venv-dev ## types of the pure modules
+types: venv-dev ## types of all but what is torch and Ray Train
 	@$(BIN)/mypy
 
 lock: venv-dev ## resolve requirements.lock anew (all of pyproject.toml but torch)

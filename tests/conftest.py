@@ -19,7 +19,7 @@ os.environ.pop("HF_HUB_OFFLINE", None)
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
-pytest_plugins = ["s3server"]  # the fixtures s3, s3_server and minio_only
+pytest_plugins = ["s3server", "one_ray"]  # the fixtures s3, s3_server and minio_only; one_ray
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from groot_ray.video.scheduling import kept_scheduling
+
 BALL2_CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 BALL2_TASK = "Pick up the ball with the left arm and hand it to the right arm."
 ARM = ["waist", "shoulder", "elbow", "forearm_roll", "wrist_pitch", "wrist_roll", "gripper"]
@@ -167,6 +169,8 @@ def write_video(path: Path, pictures: Any, fps: float, size: tuple[int, int], co
         stream = container.add_stream(encoder, rate=Fraction(fps).limit_denominator(1000), options=options)
         stream.height, stream.width, stream.pix_fmt = size[0], size[1], "yuv420p"
         stream.gop_size = 2
+        with kept_scheduling():
+            container.start_encoding()
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from groot_ray.errors import ConfigurationError, did_you_mean
+from groot_ray.video.scheduling import kept_scheduling
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -114,6 +115,8 @@ class VideoWriter:
             frame = frame.reformat(format="yuv420p")
         if not self._colour_known:
             self._copy_colour(frame)
+            with kept_scheduling():
+                self._container.start_encoding()
         frame.pts = self.frames
         frame.time_base = self._time_base
         frame.pict_type = av.video.frame.PictureType.NONE

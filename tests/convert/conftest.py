@@ -1,27 +1,11 @@
-"""Datasets to convert, and one Ray for all tests of conversion."""
+"""Datasets to convert."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from datasets import write_ball2
-
-from groot_ray.ray_session import ensure_ray
-
-
-@pytest.fixture(scope="session")
-def small_ray(s3_server) -> Iterator[None]:
-    """A Ray of two CPUs for this test run, whose workers reach the tests' S3 server by their environment."""
-    import ray
-
-    ray.shutdown()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in s3_server.environment.items():
-            patch.setenv(name, value)
-        ensure_ray(cpus=2)
-    yield
 
 
 @pytest.fixture(scope="session")

@@ -30,11 +30,11 @@ from groot_ray.storage import open_location
 from groot_ray.storage.lease import claim_attempt
 from groot_ray.video.probe import probe
 
-pytestmark = pytest.mark.usefixtures("small_ray")
+pytestmark = pytest.mark.usefixtures("one_ray")
 
 
 @pytest.fixture(scope="module")
-def whole(many: Path, small_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(many: Path, one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The conversion of `many` that nothing disturbed."""
     output = tmp_path_factory.mktemp("whole")
     convert(str(many), str(output))

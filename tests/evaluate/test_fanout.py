@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,19 +12,6 @@ from groot_ray.evaluate.open_loop import evaluate
 from groot_ray.evaluate.run import Run, run_policy
 from groot_ray.experiment.schema import EvaluationOptions
 from groot_ray.storage import open_location
-
-
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    """A Ray of our own, unless other tests have started one."""
-    import ray
-
-    started = not ray.is_initialized()
-    if started:
-        ray.init(num_cpus=2, include_dashboard=False, address="local", log_to_driver=False)
-    yield
-    if started:
-        ray.shutdown()
 
 
 @pytest.fixture
@@ -41,7 +27,7 @@ def run(run_folder: Path, converted_aloha: Path, tmp_path: Path) -> Run:
     )
 
 
-def test_tasks_give_what_the_process_itself_gives(run: Run, run_folder: Path, local_ray: None, tmp_path: Path) -> None:
+def test_tasks_give_what_the_process_itself_gives(run: Run, run_folder: Path, one_ray: None, tmp_path: Path) -> None:
     here = run_policy(run)
     chosen = EvaluationOptions(steps=20, traj_ids=[0], checkpoints=[100, 200])
     there = evaluate(
@@ -60,7 +46,7 @@ def test_tasks_give_what_the_process_itself_gives(run: Run, run_folder: Path, lo
     assert "average" in there["checkpoints"]["step_200"]["baselines"]["untrained"]
 
 
-def test_errors_for_people_come_out_as_themselves(run: Run, local_ray: None) -> None:
+def test_errors_for_people_come_out_as_themselves(run: Run, one_ray: None) -> None:
     from dataclasses import replace
 
     wrong = replace(run, options=run.options.model_copy(update={"traj_ids": [5]}))
@@ -69,7 +55,7 @@ def test_errors_for_people_come_out_as_themselves(run: Run, local_ray: None) -> 
     assert "Traceback" not in str(caught.value)
 
 
-def test_a_request_to_stop_ends_the_tasks(run: Run, local_ray: None) -> None:
+def test_a_request_to_stop_ends_the_tasks(run: Run, one_ray: None) -> None:
     def stop() -> None:
         raise StoppedError("asked to stop")
 
@@ -77,11 +63,11 @@ def test_a_request_to_stop_ends_the_tasks(run: Run, local_ray: None) -> None:
         run_distributed([run], lambda: None, stop)
 
 
-def test_one_node_without_gpus_is_no_reason_for_tasks(local_ray: None) -> None:
+def test_one_node_without_gpus_is_no_reason_for_tasks(one_ray: None) -> None:
     assert not is_worthwhile()
 
 
-def test_pods_that_come_when_asked_for_are(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pods_that_come_when_asked_for_are(one_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from groot_ray.ray_session import GROWTH, has_gpus
 
     monkeypatch.setenv(GROWTH, '{"pods": 1, "gpus": 0}')

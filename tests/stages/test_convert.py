@@ -15,7 +15,7 @@ from groot_ray.storage.manifest import read_files
 
 
 @pytest.fixture(scope="module")
-def converted(aloha_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def converted(one_ray: None, aloha_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Storage with one experiment whose two episodes were converted."""
     folder = tmp_path_factory.mktemp("converted")
     run_stage(document(aloha_dataset, folder / "out", folder / "cache"), "convert")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from documents import document
 
 from groot_ray.experiment.document import Document
@@ -20,18 +19,7 @@ def states(outcomes: list[Outcome]) -> list[str]:
     return [outcome.state for outcome in outcomes]
 
 
-@pytest.fixture(autouse=True)
-def own_ray(s3):
-    """A Ray that has this test's environment, in which the workers find the storage."""
-    import ray
-
-    ray.shutdown()
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-def test_the_pipeline_in_s3(s3, own_ray: None, aloha_dataset: Path, tmp_path: Path) -> None:
+def test_the_pipeline_in_s3(s3, one_ray: None, aloha_dataset: Path, tmp_path: Path) -> None:
     def asked(steps: int, **changes: object) -> Document:
         options = {"evaluation__steps": 16, "evaluation__baselines": False, "evaluation__plots": False, **changes}
         return document(aloha_dataset, s3.uri, tmp_path / "cache", training__max_steps=steps, **options)

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from groot_ray.storage import open_location
 from groot_ray.storage.lease import attempts
 from groot_ray.train.run_folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("one_ray")
+
 QUICK: dict[str, Any] = {
     "global_batch_size": 8,
     "max_steps": 4,
@@ -30,19 +32,6 @@ QUICK: dict[str, Any] = {
     "logging_steps": 1,
     "recovery_interval": 0,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_of_four() -> Iterator[None]:
-    """A Ray that counts four CPUs, so that three workers fit on a laptop."""
-    import ray
-
-    from groot_ray.ray_session import ensure_ray
-
-    ray.shutdown()
-    ensure_ray(cpus=4)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -97,18 +86,34 @@ def worker_process() -> int | None:
     return None
 
 
-def test_three_workers_compute_the_losses_of_one(finetune, train, base_without_dropout: Path, tmp_path: Path) -> None:
+def test_three_workers_compute_the_losses_of_one_and_stop_when_asked_to(finetune, tmp_path: Path) -> None:
     """With accumulation, uneven micro-batches, and trainable parameters that take no part in the forward pass."""
-    more = {"max_steps": 2, "tune_visual": True, "tune_llm": True}
-    alone = train(tmp_path / "alone", base=base_without_dropout, **{**QUICK, **more})
-    made = finetune(tmp_path / "three", num_workers=3, gradient_accumulation_steps=2, **more)
-    losses = history(tmp_path / "three" / "checkpoint-2")
-    assert losses.keys() == alone.losses.keys()
-    assert all(abs(losses[step] - alone.losses[step]) < 1e-5 for step in losses)
-    assert made.step == 2 and made.checkpoints == [2]
-    more["max_steps"] = 3  # how many workers is no part of a run
-    made = finetune(tmp_path / "three", num_workers=0, gradient_accumulation_steps=2, **more)
-    assert made.checkpoints == [2, 3] and {2, 3} <= history(tmp_path / "three" / "checkpoint-3").keys()
+    options = {"warmup_ratio": 0.0, "tune_visual": True, "tune_llm": True}
+
+    def stopped(name: str, **more: Any) -> tuple[int, dict[int, float]]:
+        """Train until at least two steps are told, then ask to stop; the step that was saved, and losses by step."""
+        run = RunFolder(open_location(tmp_path / name))
+
+        def look(state: Any) -> None:
+            if state.done >= 2 and not run.stop_requested():
+                run.request_stop()
+
+        with pytest.raises(StoppedError, match="stopped after step"):
+            finetune(
+                tmp_path / name, max_steps=100_000, progress=Progress("finetune", listeners=[look]), **options, **more
+            )
+        saved = run.newest()
+        assert saved is not None and saved.kind == "checkpoint" and saved.step >= 2
+        return saved.step, history(tmp_path / name / f"checkpoint-{saved.step}")
+
+    step, losses = stopped("three", num_workers=3, gradient_accumulation_steps=2)
+    _, alone = stopped("alone", num_workers=0)
+    assert len(losses) == step
+    assert all(abs(losses[number] - alone[number]) < 1e-5 for number in (1, 2))
+
+    more = step + 1  # how many workers is no part of a run
+    made = finetune(tmp_path / "three", num_workers=0, gradient_accumulation_steps=2, max_steps=more, **options)
+    assert made.checkpoints == [step, more]
 
 
 def test_without_workers_the_command_trains_itself(
@@ -190,23 +195,6 @@ def test_a_finished_run_is_recognised_and_more_steps_continue_it(finetune, tmp_p
     more = finetune(tmp_path / "run", max_steps=2, num_workers=0, progress=bar)
     assert more.checkpoints == [1, 2] and bar.done == 2
     assert {"loss", "lr", "samples/s", "waiting for data"} <= bar.fields.keys()
-
-
-def test_a_stop_request_ends_a_run_on_two_workers(finetune, tmp_path: Path) -> None:
-    run = RunFolder(open_location(tmp_path / "run"))
-    lines: list[int] = []
-
-    def on_progress(state: Any) -> None:
-        if state.done >= 2 and not lines:
-            lines.append(int(state.done))
-            run.request_stop()
-
-    with pytest.raises(StoppedError, match="stopped after step"):
-        finetune(
-            tmp_path / "run", num_workers=2, max_steps=100_000, progress=Progress("finetune", listeners=[on_progress])
-        )
-    saved = run.newest()
-    assert saved is not None and saved.kind == "checkpoint" and saved.step >= 2
 
 
 @pytest.mark.slow

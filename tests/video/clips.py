@@ -7,6 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from groot_ray.video.scheduling import kept_scheduling
+
 KINDS = {
     "h264 gop 2": ("libx264", {"g": "2", "bf": "0", "sc_threshold": "0"}),
     "h264 gop 10 with B-frames": ("libx264", {"g": "10", "bf": "3", "sc_threshold": "0"}),
@@ -44,6 +46,8 @@ def write_clip(path: Path, frames: int, kind: str = "h264 gop 2", faststart: boo
     with av.open(str(path), "w", container_options=container_options) as container:
         stream = container.add_stream(encoder, rate=20, options={"threads": "1", **options})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        with kept_scheduling():
+            container.start_encoding()
         for number in range(frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered_picture(number), format="rgb24")))
         container.mux(stream.encode(None))

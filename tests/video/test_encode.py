@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import av
@@ -40,6 +41,20 @@ def test_every_codec_writes_what_it_was_given_with_equal_bytes(tmp_path: Path, c
     assert [number_of(picture) for picture in pictures] == list(range(11))
     errors = np.mean([np.abs(p.astype(int) - numbered_picture(i, 96, 96)).mean() for i, p in enumerate(pictures)])
     assert errors < 12
+
+
+def test_no_codec_changes_how_this_process_is_scheduled(tmp_path: Path) -> None:
+    """SVT-AV1, run as root, makes its threads and the caller's real-time ones, and all that they start."""
+
+    def policies() -> set[int]:
+        return {os.sched_getscheduler(int(entry.name)) for entry in Path("/proc/self/task").iterdir()}
+
+    before = os.sched_getscheduler(0)
+    for codec in CODECS:
+        with VideoWriter(tmp_path / "video.mp4", 20, 96, codec) as writer:
+            writer.write(numbered_picture(0, 96, 96))
+            assert policies() == {before}, codec
+        assert policies() == {before}, codec
 
 
 def test_quality_and_key_frame_distance(tmp_path: Path) -> None:

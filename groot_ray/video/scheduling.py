@@ -1,0 +1,40 @@
+"""Undoing what SVT-AV1 does to the process that encodes with it.
+
+Run as root, its library makes the thread that opens an encoder, and the threads of its own, real-time ones (SCHED_FIFO, priority 99). Whatever
+that thread starts later inherits this, a whole Ray among it, and starves everything else on the machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_TASKS = Path("/proc/self/task")
+
+
+@contextmanager
+def kept_scheduling() -> Iterator[None]:
+    """After the block, threads of this process that have become real-time ones are scheduled as the calling thread was; Linux only."""
+    if not _TASKS.is_dir():
+        yield
+        return
+    before = _policies()
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread, now in _policies().items():
+            if now in (os.SCHED_FIFO, os.SCHED_RR) and now != before.get(thread, policy):
+                with suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.sched_setscheduler(thread, policy, parameters)
+
+
+def _policies() -> dict[int, int]:
+    """Scheduling policy of each thread of this process."""
+    found = {}
+    for entry in _TASKS.iterdir():
+        with suppress(ProcessLookupError):
+            found[int(entry.name)] = os.sched_getscheduler(int(entry.name))
+    return found
