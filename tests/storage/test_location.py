@@ -325,6 +325,6 @@ def test_the_storages_clock_and_stamps_agree(place: Location) -> None:
     assert found is not None and -2.0 < (place / "x").clock() - found.modified < 30.0
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
+def test_a_full_disk_is_told() -> None:
     with pytest.raises(ConfigurationError, match="run/a cannot be written: the disk is full"), explained_write("run/a"):
         Path("/dev/full").write_bytes(b"x")

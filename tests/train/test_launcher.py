@@ -111,9 +111,12 @@ def test_three_workers_compute_the_losses_of_one_and_stop_when_asked_to(finetune
     assert len(losses) == step
     assert all(abs(losses[number] - alone[number]) < 1e-5 for number in (1, 2))
 
-    more = step + 1  # how many workers is no part of a run
-    made = finetune(tmp_path / "three", num_workers=0, gradient_accumulation_steps=2, max_steps=more, **options)
-    assert made.checkpoints == [step, more]
+    for more, workers in ((step + 1, 2), (step + 2, 0)):  # how many workers is no part of a run
+        made = finetune(
+            tmp_path / "three", num_workers=workers, gradient_accumulation_steps=2, max_steps=more, **options
+        )
+        assert made.step == more and made.checkpoints == list(range(step, more + 1))
+    assert {step, step + 1, step + 2} <= history(tmp_path / "three" / f"checkpoint-{more}").keys()
 
 
 def test_without_workers_the_command_trains_itself(
