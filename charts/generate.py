@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel
@@ -23,10 +24,25 @@ CHART = Path(__file__).resolve().parent / "groot-experiment"
 def values_schema() -> dict[str, Any]:
     """The document's JSON schema in the dialect that both Helm 3 and Helm 4 read (draft 7)."""
     schema = Document.model_json_schema(by_alias=True)
+    schema["properties"]["cluster"] = {"$ref": "#/$defs/ClusterOptions"}
+    schema["required"] = ["experiment", "cluster"]
+    _require(ClusterOptions, schema["$defs"])
     schema = _draft7(schema)
     schema["$schema"] = "http://json-schema.org/draft-07/schema#"
     schema["title"] = "groot-experiment"
     return schema
+
+
+def _require(options: type[BaseModel], definitions: dict[str, Any]) -> None:
+    """Let the schema of `options`, and of all in them, require what may not be null: Helm takes a key that is null out of the defaults."""
+    needed = []
+    for name, info in options.model_fields.items():
+        inner = info.annotation
+        if NoneType not in get_args(inner):
+            needed.append(name)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            _require(inner, definitions)
+    definitions[options.__name__]["required"] = needed
 
 
 def _draft7(node: Any) -> Any:

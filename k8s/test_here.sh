@@ -1,7 +1,7 @@
 #!/bin/bash
 # The cluster tests on a cluster that is made for them on this machine, where ../shared/cluster is beside the checkout.
 # usage: k8s/test_here.sh [demo|core|faults]        (needs root; PYTHON is the interpreter of the virtual environment)
-#   demo     the demo from helm install to the end, and users' mistakes, on one node: what .ci/run runs, about a quarter of an hour with the images
+#   demo     the demo from helm install to the end, users' mistakes and static mode, on one node: what .ci/run runs, a quarter of an hour with the images
 #   core     everything but the faults, with two GPU nodes        faults   pods, heads, nodes and storage are killed and cut off
 # Builds both images, starts Kubernetes with KubeRay, loads the images, runs the tests and stops the cluster again (KEEP=1 leaves it).
 # Exit code 3: no cluster or no image can be made on this machine, which says nothing about the code.
@@ -14,7 +14,7 @@ unable() { echo "test_here: $*" >&2; exit 3; }
 PYTHON=${PYTHON:-.venv/bin/python}
 nodes=() tests=(tests/on_cluster) marks="not faults"
 case "${1:-core}" in
-  demo) tests=(tests/on_cluster/test_demo.py tests/on_cluster/test_mistakes.py) ;;
+  demo) tests=(tests/on_cluster/test_demo.py tests/on_cluster/test_mistakes.py tests/on_cluster/test_modes.py::test_static_pods_are_scaled_by_the_job) ;;
   core) nodes=(--gpu-nodes 2) ;;
   faults) nodes=(--gpu-nodes 2) marks="faults" ;;
   *) echo "usage: k8s/test_here.sh [demo|core|faults]" >&2; exit 2 ;;

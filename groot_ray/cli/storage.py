@@ -46,8 +46,7 @@ def gc(
     from groot_ray.storage import open_location
     from groot_ray.storage.garbage import collect_garbage
 
-    root = open_location(storage, endpoint)
-    print(collect_garbage(root / name if name else root, delete=delete))
+    print(collect_garbage(open_location(storage, endpoint), name, delete=delete))
 
 
 def export(

@@ -28,6 +28,10 @@ class ApiError(GrootRayError):
         self.status = status
 
 
+class RefusedObjectError(ConfigurationError):
+    """The API server finds an object invalid: a mistake in the values, which no further try mends."""
+
+
 class ForbiddenError(ConfigurationError):
     """This account may not do what was asked for."""
 
@@ -58,12 +62,15 @@ class Kubernetes:
         return self.get(path, **query).get("items", [])
 
     def create(self, path: str, body: dict[str, Any]) -> bool:
-        """Create an object; False when one of that name exists."""
+        """Create an object; False when one of that name exists. Raises RefusedObjectError for one with unknown or wrong fields."""
         try:
-            self.request("POST", path, body)
+            self.request("POST", f"{path}?fieldValidation=Strict", body)
         except ApiError as error:
             if error.status == 409:
                 return False
+            if error.status in (400, 422):
+                name = f"{path.rpartition('/')[2]}/{body['metadata']['name']}"
+                raise RefusedObjectError(f"Kubernetes refuses {name}: {error}") from None
             raise
         return True
 

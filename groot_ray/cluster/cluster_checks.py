@@ -1,11 +1,11 @@
-"""What `groot-ray doctor` finds out about a Kubernetes cluster: KubeRay, Secrets, nodes, GPUs, images, the queue.
+"""What `groot-ray doctor` finds out about a Kubernetes cluster: KubeRay, Secrets, classes, nodes, GPUs, images, the queue.
 
 An account that may not read something gets a warning that says what was not checked, and the rest of the checks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from groot_ray.cluster.advice import described
@@ -23,6 +23,12 @@ NODE_POOLS = (  # labels that managed node pools give to their nodes
     "karpenter.sh/nodepool",
 )
 
+CLASSES = {  # where the API has what belongs to no namespace
+    "PriorityClass": "/apis/scheduling.k8s.io/v1/priorityclasses",
+    "RuntimeClass": "/apis/node.k8s.io/v1/runtimeclasses",
+    "StorageClass": "/apis/storage.k8s.io/v1/storageclasses",
+}
+
 # Training GR00T N1.6 3B with the default parts in bf16: measured peaks on one H200 by views and samples in a micro-batch (GiB).
 # Between them the peak grows linearly; one process a GPU holds weights, gradients and AdamW's moments whatever the batch.
 MEMORY_3B = {1: ((16, 33.5), (64, 38.0)), 3: ((32, 35.1), (64, 46.3))}
@@ -38,6 +44,9 @@ def check_cluster(document: Document, kube: Kubernetes) -> Iterator[Finding]:
     for kind, name in named_objects(options):
         check = check_object(kind, name, kube)
         yield from allowed(kind, f"read {kind}s in namespace {space}", f"whether {name} exists", check)
+    for (kind, name), places in named_classes(document, options).items():
+        check = check_class(kind, name, places, kube)
+        yield from allowed(kind, f"read {kind}es", f"whether {name} exists", check)
     yield from check_places(document, options, kube)
     if options.queue:
         check = check_queue(options.queue, kube)
@@ -87,20 +96,47 @@ def check_kuberay(kube: Kubernetes) -> Iterator[Finding]:
 
 
 def named_objects(options: ClusterOptions) -> list[tuple[str, str]]:
-    """The Secrets and ConfigMaps that the document names, as (kind, name)."""
+    """The Secrets, ConfigMaps and service account that the document names, as (kind, name)."""
     wanted = [("Secret", name) for name in [*options.environment.credentials, *options.image.pull_secrets]]
     wanted += [("ConfigMap", name) for name in options.environment.config_maps]
     if options.environment.ca_bundle:
         wanted.append(("ConfigMap", options.environment.ca_bundle))
     if options.ray.token_secret:
         wanted.append(("Secret", options.ray.token_secret))
+    if options.security.service_account:
+        wanted.append(("ServiceAccount", options.security.service_account))
     return list(dict.fromkeys(wanted))
 
 
 def check_object(kind: str, name: str, kube: Kubernetes) -> Iterator[Finding]:
-    """A Secret or ConfigMap exists; its content is not looked at."""
+    """A Secret, ConfigMap or ServiceAccount exists; its content is not looked at."""
     if kube.find(f"/api/v1/namespaces/{kube.namespace}/{kind.lower()}s/{name}") is None:
         yield Finding("problem", kind, f"namespace {kube.namespace} has no {kind} {name}")
+    else:
+        yield Finding("ok", kind, name)
+
+
+def named_classes(document: Document, options: ClusterOptions) -> dict[tuple[str, str], list[str]]:
+    """The classes that pods ask for, by (kind, name), each with the options that name it; groups without pods ask for none."""
+    named = [("PriorityClass", options.jobs.priority_class, "cluster.jobs.priority_class")]
+    for group in most_pods(document, options):
+        pod: PodOptions = getattr(options.ray, group)
+        place = f"cluster.ray.{group}"
+        named.append(("PriorityClass", pod.priority_class, f"{place}.priority_class"))
+        named.append(("RuntimeClass", pod.runtime_class, f"{place}.runtime_class"))
+        named.append(("StorageClass", pod.cache.storage_class, f"{place}.cache.storage_class"))
+    places: dict[tuple[str, str], list[str]] = {}
+    for kind, name, place in named:
+        if name:
+            places.setdefault((kind, name), []).append(place)
+    return places
+
+
+def check_class(kind: str, name: str, places: list[str], kube: Kubernetes) -> Iterator[Finding]:
+    """A class exists; `places` are the options that name it."""
+    if kube.find(f"{CLASSES[kind]}/{name}") is None:
+        by = f"{', '.join(places)} {'names' if len(places) == 1 else 'name'} it"
+        yield Finding("problem", kind, f"the cluster has no {kind} {name}; {by}")
     else:
         yield Finding("ok", kind, name)
 
@@ -115,16 +151,11 @@ def check_places(document: Document, options: ClusterOptions, kube: Kubernetes) 
     except ForbiddenError:
         nodes = None
         yield Finding("warning", "nodes", "this account may not list nodes, so their sizes and GPUs were not checked")
-    if nodes is not None and options.ray.mode != "external":
+    groups = most_pods(document, options)
+    if nodes is not None and groups:
         growing = autoscaler(kube, nodes)
-        groups: dict[str, int] = {"head": 1}
-        for stage in options.stages.values():
-            if stage.enabled:
-                for group, pods in pods_of(document, stage, options).items():
-                    groups[group] = max(groups.get(group, 0), pods)
         for group, count in groups.items():
-            if count:
-                yield from check_group(document, group, getattr(options.ray, group), count, nodes, growing)
+            yield from check_group(document, group, getattr(options.ray, group), count, nodes, growing)
     yield from check_images(images_of(document, options), options, nodes or [])
 
 
@@ -141,6 +172,18 @@ def autoscaler(kube: Kubernetes, nodes: list[dict[str, Any]]) -> str | None:
     except ForbiddenError:
         pass
     return None
+
+
+def most_pods(document: Document, options: ClusterOptions) -> dict[str, int]:
+    """Most pods that a stage has of each group, groups without pods left out; none at all on a Ray cluster that exists."""
+    if options.ray.mode == "external":
+        return {}
+    groups = {"head": 1}
+    for stage in options.stages.values():
+        if stage.enabled:
+            for group, pods in pods_of(document, stage, options).items():
+                groups[group] = max(groups.get(group, 0), pods)
+    return {group: pods for group, pods in groups.items() if pods}
 
 
 def pods_of(document: Document, stage: StageOptions, options: ClusterOptions) -> dict[str, int]:
@@ -325,7 +368,7 @@ def _room(node: dict[str, Any], wanted: dict[str, float]) -> int:
     return int(min(_allocatable(node, resource) // amount for resource, amount in wanted.items() if amount))
 
 
-def _tolerated(node: dict[str, Any], tolerations: list[dict[str, Any]]) -> bool:
+def _tolerated(node: dict[str, Any], tolerations: Sequence[Mapping[str, Any]]) -> bool:
     for taint in node["spec"].get("taints", []):
         if taint["effect"] not in ("NoSchedule", "NoExecute"):
             continue
@@ -334,7 +377,7 @@ def _tolerated(node: dict[str, Any], tolerations: list[dict[str, Any]]) -> bool:
     return True
 
 
-def _tolerates(toleration: dict[str, Any], taint: dict[str, Any]) -> bool:
+def _tolerates(toleration: Mapping[str, Any], taint: dict[str, Any]) -> bool:
     if toleration.get("effect") not in (None, "", taint["effect"]):
         return False
     if toleration.get("operator", "Equal") == "Exists":

@@ -16,15 +16,19 @@ from groot_ray.cluster.api import from_kubeconfig
 from groot_ray.cluster.cluster_checks import check_cluster
 from groot_ray.cluster.findings import Finding, guarded
 from groot_ray.cluster.pipeline import check_workers, experiment_location
-from groot_ray.errors import ConfigurationError, DataError
+from groot_ray.errors import ConfigurationError, DataError, did_you_mean
 from groot_ray.experiment.agreement import check_agreement
+from groot_ray.experiment.cluster import ClusterOptions
 from groot_ray.experiment.document import Document
 
 
 def check(
     document: Document, context: str | None = None, namespace: str | None = None, cluster: bool = False
 ) -> list[Finding]:
-    """Check an experiment: embodiment, storage, dataset, checkpoint, and, with `cluster` or a `context`, the Kubernetes cluster."""
+    """Check an experiment: embodiment, storage, dataset, checkpoint, and, with `cluster` or a `context`, the Kubernetes cluster.
+
+    Where it is for a cluster (these, or a `cluster:` part), also whether pods can run it.
+    """
     findings: list[Finding] = []
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("embodiment", lambda: check_embodiment(document)),
@@ -34,6 +38,8 @@ def check(
     ]
     if document.cluster is not None or cluster or context is not None:
         checks.append(("training", lambda: check_training(document)))
+        checks.append(("stages", lambda: check_stages(document)))
+        checks.append(("pods", lambda: check_pods(document)))
     if cluster or context is not None:
         checks.append(("cluster", lambda: check_cluster(document, from_kubeconfig(context, namespace))))
     for subject, run in checks:
@@ -69,6 +75,28 @@ def check_training(document: Document) -> Iterator[Finding]:
     check_workers(document)
     least, most = document.experiment.training.workers
     yield Finding("ok", "training", f"{least}{f' to {most}' if most > least else ''} processes in pods")
+
+
+def check_stages(document: Document) -> Iterator[Finding]:
+    """The stages are those of groot-ray: the Job of another one would end with exit code 64."""
+    from groot_ray.stages import STAGES
+
+    for name, stage in (document.cluster or ClusterOptions()).stages.items():
+        if name not in STAGES:
+            near = did_you_mean(name, STAGES)
+            sentence = f"cluster.stages.{name} is no stage of groot-ray{near}; there are {', '.join(STAGES)}"
+            yield Finding("problem" if stage.enabled else "warning", "stages", sentence)
+
+
+def check_pods(document: Document) -> Iterator[Finding]:
+    """Pods see what the document names."""
+    from groot_ray.cluster.visible import hidden_from_pods
+
+    hidden = list(hidden_from_pods(document))
+    for sentence in hidden:
+        yield Finding("problem", "pods", sentence)
+    if not hidden:
+        yield Finding("ok", "pods", "they need no folder, file or localhost of this machine")
 
 
 def check_rights(document: Document) -> Iterator[Finding]:

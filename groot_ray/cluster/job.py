@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,14 @@ from groot_ray.cluster.deadline import JOB, worked
 from groot_ray.cluster.driver import document_variable
 from groot_ray.cluster.pipeline import StageView, is_at_work, look, planning_folder
 from groot_ray.cluster.ray_api import JobState, RayJobs
-from groot_ray.cluster.ray_cluster import RayPlace, place_of, submit_patiently, wait_for_ray
+from groot_ray.cluster.ray_cluster import (
+    KubeRayPlace,
+    RayPlace,
+    place_of,
+    raycluster_places,
+    submit_patiently,
+    wait_for_ray,
+)
 from groot_ray.cluster.ray_log import FollowedLog
 from groot_ray.cluster.settings import StageSettings, load_settings
 from groot_ray.errors import (
@@ -109,10 +117,14 @@ class StageJob:
     told: StageSettings
     kube: Kubernetes | None
     place: RayPlace = field(init=False)
+    former: list[KubeRayPlace] = field(init=False)  # where this stage may have run in another cluster.ray.mode
+    left: list[KubeRayPlace] = field(init=False)  # where stages may have run that are not enabled any more
     abandoned_since: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.place = place_of(self.kube, self.told)
+        self.former = raycluster_places(self.kube, self.told, self.told.former)
+        self.left = raycluster_places(self.kube, self.told, self.told.left)
 
     @property
     def options(self) -> ClusterOptions:
@@ -203,30 +215,34 @@ class StageJob:
         return any(map(is_at_work, [*folders, *(planning_folder(self.document, name) for name in names)]))
 
     def drop_outdated(self) -> None:
-        """Remove a Ray cluster that still works on what the release was before: its inputs are being made anew."""
+        """Remove Ray clusters that still work on what the release was before: their inputs are being made anew."""
         try:
-            if self.place.digest() not in (None, self.told.digest):
+            for place in self.outdated([self.place, *self.former, *self.left]):
                 log.info("a Ray cluster works on an earlier version of this release, whose inputs have changed")
-                self.place.stop()
+                place.stop()
         except ServiceUnavailableError as error:
             log.warning("%s", error)
+
+    def outdated(self, places: Iterable[RayPlace]) -> list[RayPlace]:
+        """Those of the places where a Ray cluster of an earlier version of this release runs."""
+        return [place for place in places if place.digest() not in (None, self.told.digest)]
 
     # --- working ---------------------------------------------------------------------------------------------------------------
 
     def work(self, folder: Location) -> None:
         """Bring the stage to its manifest: follow the attempt that runs, or start one."""
-        last, running = last_attempt(folder), self.place.digest()
+        last = last_attempt(folder)
         if last is not None and not last.ended and self.is_ours(last):
-            if running is None:
-                end_attempt(folder, last, TemporaryFailureError.exit_code, "its Ray cluster is gone")
-            elif running == last.holder.get("digest") == self.told.digest:
-                if self.follow_again(folder, last):
-                    return
-            else:
+            runs, changed = self.place.digest() is not None, last.holder.get("digest") != self.told.digest
+            if self.outdated([self.place, *self.former]) or (runs and changed):
                 self.stop_old(folder, last)
-        elif running not in (None, self.told.digest):
-            log.info("removing the Ray cluster of an earlier version of this release")
-            self.place.stop()
+            elif not runs:
+                end_attempt(folder, last, TemporaryFailureError.exit_code, "its Ray cluster is gone")
+            elif self.follow_again(folder, last):
+                return
+        for place in self.outdated([self.place, *self.former, *self.left]):
+            log.info("removing a Ray cluster of an earlier version of this release")
+            place.stop()
         self.start(folder)
 
     def is_ours(self, attempt: AttemptState) -> bool:
@@ -263,8 +279,11 @@ class StageJob:
                     break
                 time.sleep(self.poll)
         if self.told.mode == "external":
-            self.place.connect().stop(self.submission_id(folder, last.number))
-        self.place.stop()
+            jobs, submission = self.place.connect(), self.submission_id(folder, last.number)
+            if (state := jobs.state(submission)) is not None and not state.finished:
+                jobs.stop(submission)
+        for place in (self.place, *self.former):
+            place.stop()
         end_attempt(folder, last, TemporaryFailureError.exit_code, "the release was changed")
 
     def start(self, folder: Location) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from groot_ray.cluster.api import Kubernetes
+from groot_ray.cluster.api import Kubernetes, RefusedObjectError
 from groot_ray.cluster.ray_api import AlreadySubmittedError, RayJobs
 from groot_ray.cluster.settings import StageSettings
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError, TemporaryFailureError
@@ -28,6 +29,10 @@ QUEUE = "kueue.x-k8s.io/queue-name"  # label by which Kueue knows a workload's q
 TELL, REMIND = 30.0, 300.0  # seconds between two lines about what is waited for; about the same thing
 ASK, ASK_WAITING = 2.0, 5.0  # seconds between two tries to reach a head; one that still waits for its turn
 Alive = Callable[[], None]  # called while waiting; raises when there is no sense in going on
+
+
+# What the API server says of a pod that it will not take the next time either.
+FINAL_REFUSAL = re.compile(r" is (forbidden|invalid): (?!.*(is being terminated|not yet ready))", re.DOTALL)
 
 
 class RayPlace(Protocol):
@@ -46,7 +51,10 @@ class RayPlace(Protocol):
         ...
 
     def waits_for(self) -> str | None:
-        """Why its head has no node yet (a queue, a quota, full nodes), as a sentence; None where it has one, or nobody knows."""
+        """Why its head has no node yet (a queue, a quota, full nodes), as a sentence; None where it has one, or nobody knows.
+
+        Raises RefusedObjectError where it will never have one.
+        """
         ...
 
     def suspended(self) -> bool:
@@ -112,12 +120,11 @@ class KubeRayPlace:
             return f"RayCluster {self.told.cluster} is suspended" + (f" until queue {queue} admits it" if queue else "")
         if heads := head_pods(self.kube, self.told):
             return place_waited_for(heads)
-        for condition in cluster.get("status", {}).get(
-            "conditions", []
-        ):  # there are such for workers too, which are Ray's matter
-            is_about_head = condition.get("status") == "True" and condition.get("reason") == HEAD_REFUSED
-            if is_about_head and "exceeded quota" in condition.get("message", ""):
-                return f"RayCluster {self.told.cluster} waits for quota: {condition['message']}"
+        refusal = head_refusal(cluster)
+        if "exceeded quota" in refusal:
+            return f"RayCluster {self.told.cluster} waits for quota: {refusal}"
+        if FINAL_REFUSAL.search(refusal):
+            raise RefusedObjectError(f"Kubernetes refuses the head's pod of RayCluster {self.told.cluster}: {refusal}")
         return None
 
     def suspended(self) -> bool:
@@ -148,6 +155,9 @@ class StaticPlace:
         return self.told.digest if self._replicas("head") else None
 
     def start(self, alive: Alive) -> None:
+        while any(cluster_of(pod) != self.told.cluster for pod in ray_pods(self.kube, self.told)):
+            alive()
+            time.sleep(1)
         for group, replicas in self.told.replicas.items():
             if replicas and self._replicas(group) != replicas:
                 self._scale(group, replicas)
@@ -215,11 +225,29 @@ def place_of(kube: Kubernetes | None, told: StageSettings) -> RayPlace:
     return KubeRayPlace(kube, told) if told.mode == "kuberay" else StaticPlace(kube, told)
 
 
+def raycluster_places(kube: Kubernetes | None, told: StageSettings, names: list[str]) -> list[KubeRayPlace]:
+    """The RayClusters of these names, which the release may have made before its values were changed."""
+    return [] if kube is None else [KubeRayPlace(kube, told.model_copy(update={"cluster": name})) for name in names]
+
+
+def head_refusal(cluster: dict[str, Any]) -> str:
+    """Why KubeRay could not make the head's pod of a RayCluster; empty where it could. Workers are Ray's matter."""
+    for condition in cluster.get("status", {}).get("conditions", []):
+        if condition.get("status") == "True" and condition.get("reason") == HEAD_REFUSED:
+            return str(condition.get("message", ""))
+    return ""
+
+
 def ray_pods(kube: Kubernetes, told: StageSettings) -> list[dict[str, Any]]:
     """Ray pods of the stage that have not ended."""
     selector = f"groot-ray/release={told.release},groot-ray/stage={told.stage},groot-ray/component=ray"
     pods = kube.items(f"/api/v1/namespaces/{told.namespace}/pods", labelSelector=selector)
     return [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
+
+
+def cluster_of(pod: dict[str, Any]) -> str:
+    """Which cluster of a release with StatefulSets a Ray pod belongs to; empty for pods of a RayCluster."""
+    return pod["metadata"].get("labels", {}).get("groot-ray/cluster", "")
 
 
 def head_pods(kube: Kubernetes, told: StageSettings) -> list[dict[str, Any]]:

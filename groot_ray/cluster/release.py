@@ -46,7 +46,7 @@ def short_name(release: str) -> str:
     """The prefix that the chart gives to a release's objects (template groot.full): a DNS-1035 label of at most 25 letters."""
     if re.fullmatch(r"[a-z]([-a-z0-9]{0,23}[a-z0-9])?", release):
         return release
-    letters = release.replace(".", "-")
+    letters = re.sub("[._]", "-", release).lower()
     letters = letters if letters[:1].isalpha() else f"r{letters}"
     return f"{letters[:18].rstrip('-')}-{hashlib.sha256(release.encode()).hexdigest()[:6]}"
 

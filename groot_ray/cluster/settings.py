@@ -29,6 +29,8 @@ class StageSettings(BaseModel):
     manifest: dict[str, Any] = {}
     replicas: dict[str, int] = {}
     address: str = ""
+    former: list[str] = []  # RayCluster that this stage may have had before cluster.ray.mode was changed
+    left: list[str] = []  # RayClusters that stages may have had which are not enabled any more
 
     def growth(self, gpus_per_pod: int) -> dict[str, int]:
         """Worker pods and GPUs that this stage's Ray cluster can grow to."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from typing_extensions import TypedDict
 
+from groot_ray.errors import did_you_mean
 from groot_ray.experiment.schema import Strict
 
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")]
@@ -18,6 +20,11 @@ ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])
 StageName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,12}[a-z0-9])?$")]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Environment = dict[EnvironmentName, str]
+ImageName = Annotated[str, Field(pattern=r"^[^\s@:/][^\s]*$")]
+LABEL = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)"
+LabelName = Annotated[str, Field(pattern=rf"^([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{LABEL}$")]
+Labels = dict[LabelName, Annotated[str, Field(pattern=rf"^{LABEL}?$")]]
+Annotations = dict[LabelName, str]
 
 RESERVED_NAME = re.compile(r"^(groot-ray|app\.kubernetes\.io|ray\.io)/")
 CHARTS_VOLUMES = ("scratch", "tmp", "shared-memory", "ca-bundle")
@@ -26,16 +33,41 @@ FACTORS = {
     **{"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60},
 }
 SMALLEST_JOB = "96Mi"  # a waiting Job has 55 MB, one that starts 80 MB
+CREDENTIALS = re.compile(r"://[^/\s]*@")  # within an address
 SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|CREDENTIAL|PRIVATE_KEY|API_KEY|ACCESS_KEY|(^|_)TOKEN$", re.IGNORECASE)
+
+
+class Toleration(TypedDict, total=False):
+    """A taint that pods tolerate, as in a pod."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    key: str
+    operator: Literal["Exists", "Equal"]
+    value: str
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+    tolerationSeconds: int
+
+
+class Affinity(TypedDict, total=False):
+    """Rules for nodes and neighbours, as in a pod."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    nodeAffinity: dict[str, Any]
+    podAffinity: dict[str, Any]
+    podAntiAffinity: dict[str, Any]
 
 
 class ImageOptions(Strict):
     """The two images of a release and how they are pulled."""
 
-    data: str = Field(
+    data: ImageName = Field(
         "localhost/groot-ray:0.1.0-data", description="image without torch: download, conversion, the Jobs themselves"
     )
-    train: str = Field("localhost/groot-ray:0.1.0-train", description="image with torch: finetuning and evaluation")
+    train: ImageName = Field(
+        "localhost/groot-ray:0.1.0-train", description="image with torch: finetuning and evaluation"
+    )
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field("IfNotPresent", description="when nodes pull")
     pull_secrets: list[ObjectName] = Field([], description="Secrets with registry credentials")
 
@@ -53,7 +85,9 @@ class CacheOptions(Strict):
 class PodOptions(Strict):
     """Size and placement of one kind of Ray pod."""
 
-    image: str | None = Field(None, description="data, train or a full reference; the stage's image when not given")
+    image: ImageName | None = Field(
+        None, description="data, train or a full reference; the stage's image when not given"
+    )
     cpus: int = Field(2, ge=1, description="CPUs that Ray schedules by, and the CPU request")
     cpu_request: Quantity | None = Field(None, description="CPU request when it should differ from cpus")
     memory: Quantity = Field("4Gi", description="memory request and limit")
@@ -69,9 +103,9 @@ class PodOptions(Strict):
     tmp_size: Quantity = Field(
         "10Gi", description="limit of /tmp, where Ray keeps its session (sockets, logs, packages of jobs)"
     )
-    node_selector: dict[str, str] = Field({}, description="labels of the nodes")
-    tolerations: list[dict[str, Any]] = Field([], description="taints that are tolerated (GPU nodes, spot nodes)")
-    affinity: dict[str, Any] = Field({}, description="affinity as in a pod")
+    node_selector: Labels = Field({}, description="labels of the nodes")
+    tolerations: list[Toleration] = Field([], description="taints that are tolerated (GPU nodes, spot nodes)")
+    affinity: Affinity = Field(Affinity(), description="affinity as in a pod")
     topology_spread: list[dict[str, Any]] = Field(
         [], description="topologySpreadConstraints; the selector is filled in where it is missing"
     )
@@ -79,11 +113,13 @@ class PodOptions(Strict):
     runtime_class: ObjectName | None = Field(
         None, description="RuntimeClass of the pods (nvidia where it is not the default)"
     )
-    annotations: dict[str, str] = Field({}, description="annotations of the pods")
-    labels: dict[str, str] = Field({}, description="more labels of the pods")
+    annotations: Annotations = Field({}, description="annotations of the pods")
+    labels: Labels = Field({}, description="more labels of the pods")
     env: Environment = Field({}, description="more environment of these pods")
     resources: dict[str, Quantity] = Field({}, description='more resources, such as rdma/hca: "1"')
-    ray_start_params: dict[str, str] = Field({}, description="more parameters of ray start")
+    ray_start_params: dict[Annotated[str, Field(pattern=r"^[a-z][-a-z0-9]*$")], str] = Field(
+        {}, description="more parameters of ray start, as they are: resources: '{\"robot\": 1}'"
+    )
 
 
 def _head() -> PodOptions:
@@ -162,7 +198,7 @@ class StageOptions(Strict):
 
     enabled: bool = Field(True, description="false leaves the Job out")
     after: StageName | None = Field(None, description="the stage whose manifest must be there first")
-    image: str = Field("data", description="data, train or a full reference")
+    image: ImageName = Field("data", description="data, train or a full reference")
     cpu: Union[Annotated[int, Field(ge=0)], Literal["training"]] = Field(
         0, description="most pods of the CPU group; training: as many as training.num_workers needs"
     )
@@ -209,8 +245,8 @@ class JobOptions(Strict):
     )
     cpu: Quantity = Field("20m", description="CPU request of a Job's pod")
     poll: int = Field(5, ge=1, description="seconds between two looks at storage or Ray")
-    node_selector: dict[str, str] = Field({}, description="labels of the nodes for the Jobs")
-    tolerations: list[dict[str, Any]] = Field([], description="taints that the Jobs tolerate")
+    node_selector: Labels = Field({}, description="labels of the nodes for the Jobs")
+    tolerations: list[Toleration] = Field([], description="taints that the Jobs tolerate")
     priority_class: ObjectName | None = Field(None, description="PriorityClass of the Jobs' pods")
 
     @field_validator("memory")
@@ -247,10 +283,15 @@ class NetworkOptions(Strict):
 class SecurityOptions(Strict):
     """Users, service accounts and the network."""
 
-    run_as_user: int = Field(1000, ge=1, description="user of all containers")
-    run_as_group: int = Field(1000, ge=1, description="group of all containers, and of volumes")
+    run_as_user: int | None = Field(
+        1000, ge=1, description="user of all containers; null where the cluster chooses one (OpenShift)"
+    )
+    run_as_group: int | None = Field(
+        1000, ge=1, description="group of all containers, and of volumes; null where the cluster chooses one"
+    )
     service_account: ObjectName | None = Field(
-        None, description="service account of the Ray pods that exists (workload identity for storage)"
+        None,
+        description="service account that exists, for all pods (workload identity for storage); the Jobs' Role is bound to it",
     )
     network: NetworkOptions = Field(default_factory=NetworkOptions)
 
@@ -280,9 +321,9 @@ class MonitoringOptions(Strict):
     """What others may scrape and show."""
 
     pod_monitor: bool = Field(False, description="make a PodMonitor (Prometheus operator) for Ray's metrics")
-    pod_monitor_labels: dict[str, str] = Field({}, description="labels by which Prometheus chooses the PodMonitor")
+    pod_monitor_labels: Labels = Field({}, description="labels by which Prometheus chooses the PodMonitor")
     dashboard: bool = Field(False, description="make a ConfigMap with a Grafana dashboard")
-    dashboard_labels: dict[str, str] = Field(
+    dashboard_labels: Labels = Field(
         {"grafana_dashboard": "1"}, description="labels by which Grafana's sidecar chooses it"
     )
 
@@ -313,7 +354,7 @@ class ClusterOptions(Strict):
         default_factory=lambda: {name: StageOptions(**options) for name, options in default_stages().items()},
         description="the stages by name; each becomes a Job. What is given here is merged into the four stages of the pipeline",
     )
-    rerun: str | None = Field(
+    rerun: str | int | None = Field(
         None,
         description="any text: another one makes all Jobs anew, also failed ones, after a mistake was mended outside these values",
     )
@@ -347,6 +388,7 @@ class ClusterOptions(Strict):
         check_order(self.stages)
         for name, pod in (("head", self.ray.head), ("cpu", self.ray.cpu), ("gpu", self.ray.gpu)):
             refuse_secrets(pod.env, f"cluster.ray.{name}.env")
+            refuse_secrets(pod.ray_start_params, f"cluster.ray.{name}.ray_start_params")
             refuse_reserved(pod.labels, f"cluster.ray.{name}.labels")
             refuse_reserved(pod.annotations, f"cluster.ray.{name}.annotations")
             for resource in sorted({"cpu", "memory", pod.gpu_resource} & set(pod.resources)):
@@ -363,6 +405,11 @@ class ClusterOptions(Strict):
 def check_order(stages: dict[str, StageOptions]) -> None:
     """Raise ValueError unless each stage follows one that exists, none follows itself, and one is enabled; the chart checks the same."""
     for name, stage in stages.items():
+        if name not in default_stages() and not stage.after:
+            raise ValueError(
+                f"cluster.stages.{name} is none of {', '.join(default_stages())}{did_you_mean(name, default_stages())}; "
+                f"a stage that is added needs cluster.stages.{name}.after, the stage that it follows"
+            )
         if stage.after and stage.after not in stages:
             raise ValueError(
                 f'cluster.stages.{name}.after names "{stage.after}", which is no stage; there are {", ".join(sorted(stages))}'
@@ -391,11 +438,15 @@ def refuse_reserved(names: dict[str, str], place: str) -> None:
 
 
 def refuse_secrets(variables: dict[str, str], place: str) -> dict[str, str]:
-    """Return `variables` unless one has the name of a secret: those are named in Secrets, never written into values."""
-    for name in variables:
+    """Return `variables` unless one has the name of a secret, or an address with credentials: those are never written into values."""
+    for name, value in variables.items():
         if SECRET_NAME.search(name):
             raise ValueError(
                 f"{place}.{name} looks like a secret; put it into a Secret and name that in cluster.environment.credentials"
+            )
+        if CREDENTIALS.search(value):
+            raise ValueError(
+                f"{place}.{name} holds credentials; put them into a Secret and name it in cluster.environment.credentials"
             )
     return variables
 

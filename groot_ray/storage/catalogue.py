@@ -32,7 +32,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Result:
-    """A stage's folder: its manifests by name (none while unfinished), files, bytes, last write, and its last attempt."""
+    """A stage's folder: its manifests by name (none while unfinished), files, bytes, last write, and its last attempt.
+
+    `checkpoints` holds the manifests of a run's checkpoints by step, `top` the names of the files directly in the folder.
+    """
 
     stage: str
     folder: Location
@@ -42,6 +45,7 @@ class Result:
     used: float
     attempt: AttemptState | None
     checkpoints: dict[int, Manifest] = field(default_factory=dict)
+    top: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,7 +65,7 @@ def experiments(root: Location) -> list[Summary]:
 
 def is_experiment(folder: Location) -> bool:
     """Whether a folder is an experiment's: one that has pinned something."""
-    return (folder / PLAN).has_files()
+    return folder.name != "lost+found" and (folder / PLAN).has_files()  # a disk's own folder, which may not be read
 
 
 def summarise(folder: Location) -> Summary:
@@ -114,6 +118,7 @@ def look_into(stage: str, folder: Location) -> Result:
         max((entry.modified for entry in entries), default=0.0),
         last_attempt(folder),
         dict(sorted(checkpoints.items())),
+        tuple(top),
     )
 
 

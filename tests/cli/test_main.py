@@ -70,6 +70,19 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
     assert "experiment file 'none.yaml' does not exist" in done.stderr
 
 
+def test_an_experiment_that_is_not_there_is_told_alike_by_show_and_gc(tmp_path: Path) -> None:
+    (tmp_path / "out/demo/plan").mkdir(parents=True)
+    (tmp_path / "out/demo/plan/source-1.json").write_text("{}")
+    for command in (["show", "dmo"], ["gc", "dmo"], ["gc", "dmo", "--delete"]):
+        done = groot_ray(*command, "--storage", "out", cwd=tmp_path)
+        assert done.returncode == 64 and not done.stdout
+        assert done.stderr.strip() == (
+            f"groot-ray: there is no experiment 'dmo' in {tmp_path}/out (did you mean 'demo'?); there are demo"
+        )
+    done = groot_ray("gc", "demo", "--storage", "out", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout == f"nothing to remove in {tmp_path}/out/demo\n"
+
+
 def test_the_guides_conversion_line_asks_for_the_robot(tmp_path: Path) -> None:
     done = groot_ray("convert", "--input-dir", "./d", "--output-dir", "./o", "--target-fps", "20", cwd=tmp_path)
     assert done.returncode == 64 and "give --embodiment with a preset (aloha, aloha_gr1," in done.stderr

@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,12 @@ FULL = minimal(
         "finetune": {"gpu": 2, "deadline": 3600, "retries": 3, "env": {"NO": "yes: no"}},
         "tune": {"after": "finetune", "gpu": 1, "image": "train"},
     },
-    jobs={"ttl": 60, "node_selector": {"pool": "system"}, "tolerations": [{"operator": "Exists"}]},
+    jobs={
+        "ttl": 60,
+        "node_selector": {"pool": "system"},
+        "tolerations": [{"operator": "Exists"}],
+        "priority_class": "jobs",
+    },
     environment={
         "credentials": ["storage-keys"],
         "config_maps": ["site"],
@@ -379,14 +385,15 @@ def test_jobs_reach_an_external_ray_wherever_storage_is(helm4: Helm, address: st
 
 def test_only_jobs_and_the_autoscaler_reach_the_api_server(helm4: Helm) -> None:
     closed = {"network": {"storage_ports": [], "api_ports": [6443]}}
-    values = minimal(security=closed)
+    keys = {"credentials": ["storage"]}
+    values = minimal(security=closed, environment=keys)
     values["experiment"]["storage"]["endpoint"] = "http://minio:9000"
     found = policies(helm4.render(values))
     assert open_ports(found["ray"], "egress") == {53, 9000}
     assert open_ports(found["job"], "egress") == {53, 8265, 9000, 6443}
     assert open_ports(found["autoscaler"], "egress") == {6443}
     assert found["autoscaler"]["spec"]["podSelector"]["matchLabels"]["groot-ray/group"] == "head"
-    static = {**STATIC["cluster"], "security": closed}
+    static = {**STATIC["cluster"], "security": closed, "environment": keys}
     assert "autoscaler" not in policies(helm4.render({**values, "cluster": static})), "nobody scales but the Job"
     shut = policies(helm4.render(minimal(security={"network": {"storage_ports": [], "api_ports": []}})))
     for policy in shut.values():
@@ -529,7 +536,8 @@ def test_roles_are_small(helm4: Helm, case: dict[str, Any]) -> None:
         if "secrets" in rule["resources"]:
             assert set(rule["resourceNames"]) == {t["cluster"] for t in told.values()} and rule["verbs"] == ["get"]
         if {"rayclusters"} & set(rule["resources"]) and rule["verbs"] != ["create"]:
-            assert set(rule["resourceNames"]) == {t["cluster"] for t in told.values()}
+            left = {name for t in told.values() for name in t["left"]}
+            assert set(rule["resourceNames"]) == {f"{t['release']}-{stage}" for stage, t in told.items()} | left
         assert not {"statefulsets", "deployments"} & set(rule["resources"]), (
             "static pods are scaled through the scale subresource alone"
         )
@@ -632,6 +640,13 @@ def test_jobs_have_a_priority_too(helm4: Helm) -> None:
 
 
 WRONG_FOR_BOTH = [
+    ({"stages": {"finetun": {"gpu": 8}}}, "cluster.stages.finetun is none of download, convert, finetune, evaluate"),
+    ({"environment": {"variables": {"HTTPS_PROXY": "http://me:hunter2@proxy"}}}, "HTTPS_PROXY holds credentials"),
+    (
+        {"stages": {"convert": {"env": {"MIRROR": "https://me:hunter2@mirror/x"}}}},
+        "convert.env.MIRROR holds credentials",
+    ),
+    ({"ray": {"head": {"ray_start_params": {"redis-password": "hunter2"}}}}, "redis-password looks like a secret"),
     ({"stages": {"a": {"after": "b"}, "b": {"after": "a"}}}, "a after b after a"),
     ({"stages": {"convert": {"after": "evaluate"}}}, "leads round in a circle"),
     ({"stages": {"tune": {"after": "tune"}}}, "tune after tune"),
@@ -664,7 +679,6 @@ def test_chart_and_document_take_the_same(helm4: Helm) -> None:
         "c": {"after": "b"},
         "b": {"after": "a"},
         "a": {"after": "evaluate"},
-        "alone": {},
         "convert": {"after": None},
     }
     for cluster in ({"stages": stages}, {"jobs": {"memory": "96Mi"}}, {"ray": {"gpu": {"labels": {"groot/x": "y"}}}}):
@@ -705,7 +719,7 @@ def test_secrets_among_the_values_are_refused(helm: Helm, place: str, name: str)
     ("change", "said"),
     [
         ({"experiment.storage.uri": "./outputs"}, "which pods would lose"),
-        ({"experiment.storage.uri": "file:///data"}, "pods do not share"),
+        ({"experiment.storage.uri": "file:///data"}, "pods would lose"),
         ({"experiment.storage.endpoint": "http://user:pass@minio:9000"}, "holds credentials"),
         ({"experiment.source.uri": "./data"}, "which pods cannot see"),
         ({"experiment.embodiment": "robots/arm.yaml"}, "groot-ray experiment render"),
@@ -778,6 +792,122 @@ def test_as_a_subchart(helm: Helm, tmp_path: Path) -> None:
     (parent / "Chart.yaml").write_text("apiVersion: v2\nname: parent\nversion: 0.1.0\n")
     objects = helm.render({"global": {"team": "robots"}, "groot-experiment": minimal()}, chart=parent)
     assert len(of_kind(objects, "Job")) == 4
+
+
+def test_two_of_it_in_one_release(helm: Helm, tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
+    (parent / "charts").mkdir(parents=True)
+    (parent / "charts" / "groot-experiment").symlink_to(CHART)
+    aliases = ["left_arm", "Right"]
+    uses = "".join(f"  - {{name: groot-experiment, version: 0.1.0, alias: {alias}}}\n" for alias in aliases)
+    (parent / "Chart.yaml").write_text(f"apiVersion: v2\nname: parent\nversion: 0.1.0\ndependencies:\n{uses}")
+    objects = helm.render(dict.fromkeys(aliases, minimal()), chart=parent)
+    names = [(item["kind"], item["metadata"]["name"]) for item in objects]
+    assert len(of_kind(objects, "Job")) == 8 and len(set(names)) == len(names)
+    found = {item["metadata"]["labels"]["groot-ray/release"] for item in objects}
+    assert found == {short_name(f"walk-{alias}") for alias in aliases}, "as `cluster status` looks for them"
+
+
+def test_workload_identity_is_that_of_all_pods(helm4: Helm) -> None:
+    objects = helm4.render(minimal(security={"service_account": "s3-reader"}))
+    pods = dict(pod_templates(objects))
+    assert {template["spec"]["serviceAccountName"] for template in pods.values()} == {"s3-reader"} and len(pods) > 8
+    (binding,) = of_kind(objects, "RoleBinding")
+    assert [subject["name"] for subject in binding["subjects"]] == ["s3-reader"]
+    assert not of_kind(objects, "ServiceAccount"), "it exists"
+
+
+@pytest.mark.parametrize("credentials", [[], ["storage"]], ids=["none", "a Secret"])
+def test_where_no_secret_is_named_pods_reach_the_clouds_credentials(helm4: Helm, credentials: list[str]) -> None:
+    found = policies(helm4.render(minimal(environment={"credentials": credentials})))
+    for component in ("ray", "job"):
+        for address in ("169.254.169.254/32", "169.254.170.23/32"):  # of nodes; of EKS Pod Identity
+            assert open_ports(found[component], "egress", address) == (set() if credentials else {80})
+
+
+def test_the_users_of_pods_can_be_the_clusters_choice(helm4: Helm) -> None:
+    for where, template in pod_templates(helm4.render(minimal(security={"run_as_user": None, "run_as_group": None}))):
+        told = template["spec"]["securityContext"]
+        assert told["runAsNonRoot"] and not {"runAsUser", "runAsGroup", "fsGroup"} & set(told), where
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "cluster", "cluster.ray", "cluster.ray.gpu", "cluster.image", "cluster.security", "cluster.volumes", "cluster.jobs.retries",
+        "cluster.security.network.enabled", "cluster.ray.mode", "cluster.ray.gpu.cpus", "cluster.ray.head.cache.size", "cluster.stages",
+    ],
+)  # fmt: skip
+def test_null_takes_no_safeguard_away(helm: Helm, place: str) -> None:
+    """Helm takes a key that is null out of the defaults."""
+    *parents, last = place.split(".")
+    values = minimal()
+    node = values
+    for part in parents:
+        node = node.setdefault(part, {})
+    node[last] = None
+    said = helm.refusal(values)
+    assert last in said and "nil pointer" not in said, said
+    if place != "cluster":
+        with pytest.raises(ConfigurationError, match=last):
+            build_document(values)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "key"),
+    [
+        ({"ray": {"gpu": {"tolerations": [{"operator": "exists"}]}}}, "operator"),
+        ({"ray": {"gpu": {"tolerations": [{"keys": "spot"}]}}}, "keys"),
+        ({"ray": {"cpu": {"labels": {"owner": "Jane Doe"}}}}, "owner"),
+        ({"ray": {"cpu": {"labels": {"a b": "x"}}}}, "a b"),
+        ({"ray": {"head": {"node_selector": {"zone": "b c"}}}}, "zone"),
+        ({"jobs": {"node_selector": {"a b": "x"}}}, "a b"),
+        ({"ray": {"gpu": {"affinity": {"nodeAffinty": {}}}}}, "nodeAffinty"),
+        ({"image": {"data": "my image"}}, "data"),
+        ({"stages": {"finetune": {"image": "my image"}}}, "image"),
+    ],
+)
+def test_what_kubernetes_would_refuse_is_refused_before(helm: Helm, cluster: dict[str, Any], key: str) -> None:
+    assert key in helm.refusal(minimal(**cluster))
+    with pytest.raises(ConfigurationError, match=key):
+        build_document(minimal(**cluster))
+
+
+@pytest.mark.parametrize("mode", ["kuberay", "static"])
+def test_parameters_of_ray_start_arrive_as_they_are(helm4: Helm, mode: str) -> None:
+    given = {"resources": '{"robot": 1}', "labels": "it's=$HOME; `x`", "num-cpus": "3"}
+    objects = helm4.render(minimal(ray={"mode": mode, "token_secret": "ray-token", "cpu": {"ray_start_params": given}}))
+    if mode == "static":
+        sets = {item["metadata"]["name"]: item for item in of_kind(objects, "StatefulSet")}
+        text = sets["walk-convert-r1-cpu"]["spec"]["template"]["spec"]["containers"][0]["args"][0].rpartition(
+            "exec ray "
+        )[2]
+    else:
+        (group,) = settings(objects)["convert"]["manifest"]["spec"]["workerGroupSpecs"]
+        text = " ".join(f"--{key}={value} " for key, value in group["rayStartParams"].items())
+    seen = subprocess.run(["bash", "-c", f"printf '%s\\n' {text}"], capture_output=True, text=True)
+    assert {f"--{key}={value}" for key, value in given.items()} <= set(seen.stdout.splitlines()), seen
+
+
+def test_pods_of_helm_test_go_where_jobs_go(helm4: Helm) -> None:
+    (job, *_), (pod,) = (of_kind(helm4.render(FULL), kind) for kind in ("Job", "Pod"))
+    for key in ("nodeSelector", "tolerations", "priorityClassName"):
+        assert pod["spec"][key] == job["spec"]["template"]["spec"][key]
+
+
+def test_the_time_to_drain_is_the_charts(helm4: Helm) -> None:
+    variables = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "9999"}
+    for where, template in pod_templates(helm4.render(minimal(environment={"variables": variables}))):
+        for container in template["spec"]["containers"]:
+            times = [v["value"] for v in container["env"] if v["name"] in variables]
+            assert times == (["75"] if container["name"].startswith("ray-") else ["9999"]), where
+
+
+def test_jobs_know_what_the_release_may_have_left_running(helm4: Helm) -> None:
+    told = settings(helm4.render(minimal(stages={"evaluate": {"enabled": False}})))
+    assert {tuple(t["left"]) for t in told.values()} == {("walk-evaluate",)} and not told["convert"].get("former")
+    assert settings(helm4.render(STATIC))["convert"]["former"] == ["walk-convert"]
+    assert settings(helm4.render(EXTERNAL))["finetune"]["former"] == ["walk-finetune"]
 
 
 def test_the_demo_fits_a_small_laptop(helm4: Helm) -> None:

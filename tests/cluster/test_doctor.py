@@ -13,9 +13,17 @@ from rendering import Helm, minimal, of_kind, settings
 from small_hub import Hub, small_hub
 
 from groot_ray.cluster.api import ApiError, Kubernetes
-from groot_ray.cluster.cluster_checks import check_cluster, full_name, images_of, pods_of, training_memory
+from groot_ray.cluster.cluster_checks import (
+    check_cluster,
+    full_name,
+    images_of,
+    most_pods,
+    named_classes,
+    pods_of,
+    training_memory,
+)
 from groot_ray.cluster.doctor import check as examine
-from groot_ray.cluster.doctor import check_checkpoint, check_dataset
+from groot_ray.cluster.doctor import check_checkpoint, check_dataset, check_stages
 from groot_ray.cluster.findings import Finding, guarded
 from groot_ray.cluster.release import in_order, short_name
 from groot_ray.cluster.status import describe, progress_line
@@ -169,12 +177,93 @@ def test_what_is_short_is_named(nodes: list[dict[str, Any]], said: str) -> None:
     assert not problems(growing) and any(said in f.sentence for f in growing if f.level == "warning")
 
 
+NAMING: dict[str, Any] = {
+    "security": {"service_account": "bucket"},
+    "jobs": {"priority_class": "low"},
+    "ray": {
+        "cpu": {"priority_class": "low"},
+        "gpu": {"priority_class": "low", "runtime_class": "nvidia", "cache": {"storage_class": "nvme"}},
+    },
+}
+NAMED: dict[str, Any] = {
+    "/api/v1/namespaces/robots/serviceaccounts/bucket": {},
+    "/apis/scheduling.k8s.io/v1/priorityclasses/low": {},
+    "/apis/node.k8s.io/v1/runtimeclasses/nvidia": {},
+    "/apis/storage.k8s.io/v1/storageclasses/nvme": {},
+}
+
+
+def test_what_the_document_names_is_there() -> None:
+    found = list(check_cluster(document(**NAMING), a_cluster(node("g", gpus=2), **NAMED)))
+    assert not problems(found)
+    seen = {(f.subject, f.sentence) for f in found if f.level == "ok"}
+    assert seen > {("ServiceAccount", "bucket"), ("PriorityClass", "low"), ("RuntimeClass", "nvidia")}
+    assert ("StorageClass", "nvme") in seen
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("serviceaccounts/bucket", "✗ ServiceAccount: namespace robots has no ServiceAccount bucket"),
+        (
+            "priorityclasses/low",
+            "✗ PriorityClass: the cluster has no PriorityClass low; cluster.jobs.priority_class, "
+            "cluster.ray.cpu.priority_class, cluster.ray.gpu.priority_class name it",
+        ),
+        (
+            "runtimeclasses/nvidia",
+            "✗ RuntimeClass: the cluster has no RuntimeClass nvidia; cluster.ray.gpu.runtime_class names it",
+        ),
+        (
+            "storageclasses/nvme",
+            "✗ StorageClass: the cluster has no StorageClass nvme; cluster.ray.gpu.cache.storage_class names it",
+        ),
+    ],
+)
+def test_what_the_document_names_and_nobody_made_is_told(path: str, said: str) -> None:
+    there = {name: item for name, item in NAMED.items() if not name.endswith(path)}
+    assert len(there) == len(NAMED) - 1
+    assert problems(list(check_cluster(document(**NAMING), a_cluster(node("g", gpus=2), **there)))) == [said]
+
+
+def test_groups_without_pods_ask_for_no_class() -> None:
+    groups = {group: {"priority_class": group, "cache": {"storage_class": group}} for group in ("head", "cpu", "gpu")}
+    values = minimal(ray=groups, jobs={"priority_class": "jobs"})
+    values["experiment"]["training"] = {"use_gpu": False}
+    read = build_document(values)
+    assert read.cluster is not None
+    used = {"head": 1, "cpu": 4}
+    assert most_pods(read, read.cluster) == used
+    expected = {("PriorityClass", name) for name in ("jobs", *used)} | {("StorageClass", name) for name in used}
+    assert set(named_classes(read, read.cluster)) == expected
+
+
+def test_on_a_ray_cluster_that_exists_only_the_jobs_ask_for_classes() -> None:
+    ray = {
+        "mode": "external",
+        "address": "http://ray:8265",
+        "head": {"priority_class": "high", "runtime_class": "kata"},
+    }
+    read = document(ray=ray, jobs={"priority_class": "low"}, security={"service_account": "bucket"})
+    assert problems(list(check_cluster(read, a_cluster(node("a"))))) == [
+        "✗ ServiceAccount: namespace robots has no ServiceAccount bucket",
+        "✗ PriorityClass: the cluster has no PriorityClass low; cluster.jobs.priority_class names it",
+    ]
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [
         ("/api/v1/namespaces/robots", "read namespace robots, so whether it exists"),
         ("/apis/apps/v1/deployments", "list Deployments of all namespaces, so KubeRay's version"),
         ("/api/v1/namespaces/robots/secrets/keys", "read Secrets in namespace robots, so whether keys exists"),
+        (
+            "/api/v1/namespaces/robots/serviceaccounts/bucket",
+            "read ServiceAccounts in namespace robots, so whether bucket",
+        ),
+        ("/apis/scheduling.k8s.io/v1/priorityclasses/low", "read PriorityClasses, so whether low exists"),
+        ("/apis/node.k8s.io/v1/runtimeclasses/nvidia", "read RuntimeClasses, so whether nvidia exists"),
+        ("/apis/storage.k8s.io/v1/storageclasses/nvme", "read StorageClasses, so whether nvme exists"),
         ("/api/v1/nodes", "list nodes, so their sizes and GPUs"),
         ("/apis/kueue.x-k8s.io/v1beta1/namespaces/robots/localqueues/q", "so whether q exists"),
         ("/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status", ""),
@@ -185,8 +274,9 @@ def test_what_this_account_may_not_read_is_told_and_the_rest_checked(path: str, 
         "/api/v1/namespaces/robots/secrets/keys": {},
         "/apis/kueue.x-k8s.io/v1beta1": {},
         "/apis/kueue.x-k8s.io/v1beta1/namespaces/robots/localqueues/q": {},
+        **NAMED,
     }
-    options = {"environment": {"credentials": ["keys"]}, "queue": "q"}
+    options = {"environment": {"credentials": ["keys"]}, "queue": "q", **NAMING}
     nodes = [node("g", gpus=2)]
     everything = list(check_cluster(document(**options), a_cluster(*nodes, **objects)))
     found = list(check_cluster(document(**options), a_cluster(*nodes, forbidden=(path,), **objects)))
@@ -260,6 +350,43 @@ def test_training_in_the_commands_own_process_is_for_no_cluster(tmp_path: Path) 
     read = experiment(training={"num_workers": 0}, **local)
     assert any("num_workers: 0" in said for said in problems(examine(read)))
     assert not any("num_workers" in said for said in problems(examine(read.model_copy(update={"cluster": None}))))
+
+
+def test_what_pods_cannot_see_is_told_where_the_experiment_is_for_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = {"storage": {"uri": str(tmp_path)}, "model": {"base": None, "size": "tiny"}}
+    read = experiment(source={"uri": str(tmp_path / "recordings")}, **local)
+    expected = [
+        f'✗ pods: experiment.storage.uri is the folder "{tmp_path}", which pods would lose; give an s3://bucket/prefix',
+        f'✗ pods: experiment.source.uri is the folder "{tmp_path}/recordings", which pods cannot see; '
+        "copy it to s3:// or give a dataset of the hub (org/name)",
+    ]
+
+    def told(found: list[Finding]) -> list[str]:
+        return [sentence for sentence in problems(found) if sentence.startswith("✗ pods:")]
+
+    assert told(examine(read)) == expected
+    alone = read.model_copy(update={"cluster": None})
+    assert not told(examine(alone)), "groot-ray run needs no pods"
+    monkeypatch.setattr("groot_ray.cluster.doctor.from_kubeconfig", lambda *words: a_cluster(node("g", gpus=2)))
+    assert told(examine(alone, "a-context")) == told(examine(alone, cluster=True)) == expected
+
+
+@pytest.mark.parametrize(("enabled", "level"), [(True, "problem"), (False, "warning")])
+def test_a_stage_that_there_is_not_is_told(enabled: bool, level: str, tmp_path: Path) -> None:
+    values = minimal(stages={"finetun": {"after": "convert", "enabled": enabled}, "evaluate": {"enabled": False}})
+    values["experiment"] |= {"storage": {"uri": str(tmp_path)}, "source": {"uri": str(tmp_path)}}
+    values["experiment"]["model"] = {"base": None, "size": "tiny"}
+    read = build_document(values)
+    (found,) = check_stages(read)
+    assert (found.level, found.subject) == (level, "stages")
+    assert found.sentence == (
+        "cluster.stages.finetun is no stage of groot-ray (did you mean 'finetune'?); "
+        "there are download, convert, finetune, evaluate"
+    )
+    assert found in examine(read)
+    assert not list(check_stages(document())) and not list(check_stages(read.model_copy(update={"cluster": None})))
 
 
 @pytest.mark.parametrize(
@@ -429,6 +556,6 @@ def test_the_api_is_asked_again_when_it_is_busy(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ConfigurationError, match="may not"):
         Kubernetes(lambda *words: (403, b'{"message": "you may not"}'), "x").get("/y")
     with pytest.raises(ApiError) as refused:
-        Kubernetes(lambda *words: (422, b'{"message": "wrong"}'), "x").create("/y", {})
+        Kubernetes(lambda *words: (422, b'{"message": "wrong"}'), "x").patch("/y", {})
     assert refused.value.status == 422
     assert Kubernetes(lambda *words: (409, b"{}"), "x").create("/y", {}) is False

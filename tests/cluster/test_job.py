@@ -22,9 +22,10 @@ from groot_ray.cluster.deadline import worked
 from groot_ray.cluster.job import PodTerminated, StageJob
 from groot_ray.cluster.pipeline import look
 from groot_ray.cluster.ray_api import RayJobs
-from groot_ray.cluster.ray_cluster import KubeRayPlace, wait_for_ray
+from groot_ray.cluster.ray_cluster import KubeRayPlace, StaticPlace, wait_for_ray
 from groot_ray.cluster.settings import StageSettings
 from groot_ray.errors import (
+    ConfigurationError,
     GrootRayError,
     PredecessorFailedError,
     ServiceUnavailableError,
@@ -76,13 +77,13 @@ class Release:
         labels = {"groot-ray/digest": "one", "kueue.x-k8s.io/queue-name": "robots"}
         manifest = {"metadata": {"name": f"walk-{stage}", "labels": labels}, "spec": {}}
         names = {"release": "walk", "instance": "walk", "namespace": "robots", "owner": "walk"}
-        settings = StageSettings(
-            **names, stage=stage, mode="kuberay", digest="one", cluster=f"walk-{stage}", manifest=manifest, **told
-        )
+        usual = {"stage": stage, "mode": "kuberay", "digest": "one", "cluster": f"walk-{stage}", "manifest": manifest}
+        settings = StageSettings(**names, **{**usual, **told})
         job = StageJob(self.document, settings, self.kube.client())
-        place = HeadHere(self.kube.client(), settings)
-        place.url = self.api.url
-        job.place = place
+        if settings.mode == "kuberay":
+            place = HeadHere(self.kube.client(), settings)
+            place.url = self.api.url
+            job.place = place
         return job
 
     def start(self) -> threading.Thread:
@@ -248,6 +249,117 @@ def test_a_quota_without_a_queue_is_waited_for_too(release: Release) -> None:
     assert "exceeded quota: robots" in (place.waits_for() or "")
     condition["reason"] = "FailedCreateWorkerPod"
     assert place.waits_for() is None
+
+
+@pytest.mark.parametrize(
+    ("message", "final"),
+    [
+        ('pods "walk-download-head" is forbidden: no PriorityClass with name nope was found', True),
+        ('pods "walk-download-head" is forbidden: violates PodSecurity "restricted:latest": privileged', True),
+        ('Pod "walk-download-head" is invalid: spec.containers[0].volumeMounts[3].name: Not found: "data"', True),
+        (
+            'pods "walk-download-head" is forbidden: unable to create new content because robots is being terminated',
+            False,
+        ),
+        ('Internal error occurred: failed calling webhook "x": context deadline exceeded', False),
+    ],
+)
+def test_a_head_that_is_refused_for_good_is_a_mistake(release: Release, message: str, final: bool) -> None:
+    release.kube.admit = lambda item: item.update(
+        status={"conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreateHeadPod", "message": message}]}
+    )  # fmt: skip
+    release.api.away = True
+    if not final:
+        place = release.job().place
+        place.start(lambda: None)
+        assert place.waits_for() is None
+        return
+    with pytest.raises(
+        ConfigurationError, match="Kubernetes refuses the head's pod of RayCluster walk-download"
+    ) as told:
+        release.job().run()
+    assert told.value.exit_code in job_module.NEVER_AGAIN and message in str(told.value)
+    assert CLUSTER not in release.kube.objects, "given back"
+    (attempt,) = attempts(first_folder(release))
+    assert attempt.code == 64
+
+
+def test_a_raycluster_with_unknown_fields_is_a_mistake(release: Release) -> None:
+    asked = []
+
+    def answer(method: str, path: str, data: bytes | None, content_type: str) -> tuple[int, bytes]:
+        if method == "POST":
+            asked.append(path)
+            return 400, b'{"message": "strict decoding error: unknown field \\"spec.headGroup\\""}'
+        return release.kube.answer(method, path, data, content_type)
+
+    job = release.job()
+    job.kube = job.place.kube = Kubernetes(answer, "robots")
+    with pytest.raises(ConfigurationError, match="refuses rayclusters/walk-download: .*spec.headGroup"):
+        job.run()
+    assert asked == [f"{SPACE}?fieldValidation=Strict"], "once, and typing errors count"
+
+
+@pytest.mark.parametrize("mode", ["static", "external"])
+def test_another_ray_mode_ends_what_the_one_before_left(
+    release: Release, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never are two attempts alive; the first may save, and its GPUs are given back."""
+    before = claim_attempt(first_folder(release), about={"release": "walk", "digest": "one"})
+    release.kube.objects[CLUSTER] = raycluster("walk-download")
+    there = []
+
+    def driver() -> None:
+        until(before.stop_requested)
+        there.append(CLUSTER in release.kube.objects)
+        before.end(75, "saved")
+
+    thread = threading.Thread(target=driver, daemon=True)
+    thread.start()
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    told = {"mode": mode, "digest": "two", "former": ["walk-download"], "address": release.api.url}
+    job = release.job(**told, replicas={"head": 1})
+    monkeypatch.setattr(StaticPlace, "connect", lambda self: RayJobs(self.told.address, TOKEN))
+    head = "/apis/apps/v1/namespaces/robots/statefulsets/walk-download-head/scale"
+    release.kube.objects[head] = {"spec": {"replicas": 0}}
+    release.api.folder = release.folder
+    job.work(first_folder(release))
+    thread.join(10)
+    assert there == [True], "it was asked to stop, and its cluster was left to it until then"
+    assert CLUSTER not in release.kube.objects
+    assert [attempt.code for attempt in attempts(first_folder(release))] == [75, 0]
+
+
+def test_what_a_stage_left_that_is_not_enabled_any_more_is_removed(release: Release) -> None:
+    left, other = f"{SPACE}/walk-evaluate", f"{SPACE}/run-evaluate"
+    release.kube.objects[left], release.kube.objects[other] = raycluster("walk-evaluate"), raycluster("run-evaluate")
+    release.api.folder = release.folder
+    assert release.job(left=["walk-evaluate", "walk-never"], digest="two").run() == 0
+    assert left not in release.kube.objects and other in release.kube.objects
+    assert [attempt.code for attempt in attempts(first_folder(release))] == [0]
+
+
+def raycluster(name: str) -> dict[str, Any]:
+    """A RayCluster of the release's first version."""
+    return {"metadata": {"name": name, "labels": {"groot-ray/digest": "one"}}, "spec": {}}
+
+
+def test_pods_of_the_revision_before_are_gone_first(release: Release) -> None:
+    job = release.job(mode="static", replicas={"head": 1}, cluster="walk-download-r2")
+    head = "/apis/apps/v1/namespaces/robots/statefulsets/walk-download-r2-head/scale"
+    release.kube.objects[head] = {"spec": {"replicas": 0}}
+    for revision in (1, 2):
+        labels = {"groot-ray/cluster": f"walk-download-r{revision}"}
+        release.kube.objects[f"{POD}{revision}"] = {"metadata": {"name": "x", "labels": labels}, "spec": {}}
+    asked = []
+
+    def alive() -> None:
+        asked.append(len(asked))
+        if len(asked) == 2:
+            del release.kube.objects[f"{POD}1"]
+
+    job.place.start(alive)
+    assert asked == [0, 1]
 
 
 NO_ROOM = (

@@ -83,6 +83,16 @@ def test_a_dataset_that_does_not_exist(space: Space, tmp_path: Path) -> None:
     assert "recordings/nothing" in failure(space, "dataset", document)
 
 
+def test_what_kubernetes_refuses(space: Space, tmp_path: Path) -> None:
+    head = DEMO["cluster"]["ray"]["head"]
+    document = changed("priority", cluster__ray__head={**head, "priority_class": "nope"})
+    assert "no PriorityClass nope; cluster.ray.head.priority_class names it" in doctor(space, document, tmp_path)
+    assert "no PriorityClass with name nope" in failure(space, "priority", document)
+    affinity = {"nodeAffinity": {"preferedDuringScheduling": []}}  # too deep for the values' schema
+    document = changed("field", cluster__ray__head={**head, "affinity": affinity})
+    assert "preferedDuringScheduling" in failure(space, "field", document)
+
+
 def test_an_unknown_key(space: Space, tmp_path: Path) -> None:
     document = changed("typo", experiment__training__max_step=3)
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(document))

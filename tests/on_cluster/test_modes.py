@@ -271,6 +271,44 @@ def test_a_changed_conversion_redoes_what_depends_on_it(space: Space) -> None:
         space.helm("uninstall", "again", check=False)
 
 
+def test_what_a_changed_release_leaves_running_is_removed(space: Space) -> None:
+    """A stage that is switched off while it trains, and another ray mode while it trains again."""
+    training = {"max_steps": 400, "logging_steps": 2, "recovery_interval": 0, "save_steps": 400}
+    values = {"experiment": {"training": training}, "cluster": {"stages": {"evaluate": {"enabled": False}}}}
+    space.demo.secret("left-token", {"auth_token": base64.urlsafe_b64encode(os.urandom(32)).decode()})
+
+    def clusters() -> set[str]:
+        return {c["metadata"]["name"] for c in space.get("rayclusters") if "left" in c["metadata"]["name"]}
+
+    def steps() -> bool:
+        return "loss" in space.status("left")
+
+    try:
+        space.install("left", values=values)
+        space.wait_for("steps", steps, 900)
+        values["cluster"]["stages"] = {"evaluate": {}, "finetune": {"enabled": False}}
+        space.install("left", values=values)
+        space.wait_for("its pods to go", lambda: not clusters() and not space.pods("left", stage="finetune"), 180)
+        values["cluster"] = {"stages": {"evaluate": {"enabled": False}}}
+        space.install("left", values=values)
+        space.wait_for("steps again", steps, 900)
+        assert clusters() == {"left-finetune"}
+        values["cluster"]["ray"] = {"mode": "static", "token_secret": "left-token"}
+        space.install("left", values=values)
+        space.wait_for("the RayCluster to go", lambda: not clusters(), 240)
+        space.wait_for("a worker of the StatefulSet", lambda: ready(space, "left", stage="finetune", group="cpu"), 600)
+        space.wait_done("left", ("finetune",), 1800)
+        with space.demo.storage() as endpoint:
+            (run,) = (open_location("s3://groot/experiments/left", endpoint) / "finetune").folders()
+            numbers = [row["step"] for row in history(run)]
+            assert numbers == sorted(set(numbers)) and numbers[-1] == 400, "continued, and no step committed twice"
+            ends = [(run / "attempts" / f"{a.number}.end.json").read_json()["at"] for a in attempts(run)]
+            claims = [(run / "attempts" / f"{a.number}.json").read_json()["at"] for a in attempts(run)]
+            assert len(ends) == 3 and all(end <= claim for end, claim in zip(ends, claims[1:], strict=False))
+    finally:
+        space.helm("uninstall", "left", check=False)
+
+
 def test_a_failed_upgrade_and_uninstall_leave_nothing(space: Space) -> None:
     """An upgrade that the API server breaks off half-way, one whose image cannot be pulled, and then an uninstall."""
     space.install("broken")

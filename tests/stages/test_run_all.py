@@ -12,7 +12,7 @@ from groot_ray.stages.work import Work
 from groot_ray.storage import open_location
 from groot_ray.storage.catalogue import describe_experiment, export
 from groot_ray.storage.garbage import collect_garbage
-from groot_ray.storage.manifest import read_files
+from groot_ray.storage.manifest import commit_manifest, read_files
 
 
 def states(outcomes: list[Outcome]) -> list[str]:
@@ -56,3 +56,11 @@ def test_the_pipeline_in_s3(s3, one_ray: None, aloha_dataset: Path, tmp_path: Pa
     export(experiment, "test", open_location(tmp_path / "dataset"))
     export(experiment, "checkpoint-3", open_location(tmp_path / "checkpoint"))
     assert (tmp_path / "dataset/meta/modality.json").is_file() and (tmp_path / "checkpoint/model.safetensors").is_file()
+
+    anew = longer[2].manifest.model_copy(update={"generation": 2})
+    commit_manifest(experiment / "finetune" / anew.folder, anew, "done-3.json")
+    (experiment / "evaluate").delete_tree()  # it was made from the first generation
+    assert f"superseded by {anew.folder}" in collect_garbage(s3.location, "test")
+    base = f"{finetune.folder.uri}/checkpoint-3"
+    assert Work(asked(2, name="next", model__base=base)).model.content is not None  # pinned as by a run before its work
+    assert collect_garbage(s3.location, "test", delete=True).startswith("nothing to remove")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from groot_ray.errors import ConfigurationError, DataError
+from groot_ray.experiment.plan import ModelPin
+from groot_ray.experiment.schema import ModelOptions, SourceOptions, result_options
 from groot_ray.storage import Location, open_location
 from groot_ray.storage.catalogue import describe_experiment, experiments, experiments_table, export
 from groot_ray.storage.garbage import collect_garbage
@@ -43,7 +46,13 @@ def experiment(root: Location) -> Location:
 
 
 def make(
-    experiment: Location, stage: str, key: str, files: dict[str, bytes], inputs: dict | None = None, generation: int = 1
+    experiment: Location,
+    stage: str,
+    key: str,
+    files: dict[str, bytes],
+    inputs: dict | None = None,
+    generation: int = 1,
+    options: dict | None = None,
 ) -> Location:
     folder = experiment / stage / generation_name(key, generation)
     attempt = claim_attempt(folder)
@@ -58,6 +67,7 @@ def make(
         generation=generation,
         version="0.1.0",
         inputs=inputs or {},
+        options=options or {},
         files=len(files),
         size=size,
         files_hash=digest,
@@ -203,6 +213,129 @@ def test_what_is_young_or_at_work_is_left_alone(
     with claim_attempt(experiment / "convert/c3"), claim_attempt(experiment / "finetune/f1"):
         assert collect_garbage(root).startswith("nothing to remove")
     assert "checkpoint-150" in collect_garbage(root)
+
+
+def superseded(experiment: Location) -> Location:
+    """A run of which a newer generation was made: its folder."""
+    run = make(experiment, "finetune", "k1", {"checkpoint-10/config.json": b"{}"})
+    make(experiment, "finetune", "k1", {"checkpoint-10/config.json": b"{}"}, generation=2)
+    return run
+
+
+def name_in_source_pin(experiment: Location, uri: str) -> None:
+    (experiment / "plan/source-2.json").write_json({"kind": "files", "uri": uri, "listing": None})
+
+
+def name_in_model_pin(experiment: Location, uri: str) -> None:
+    (experiment / "plan/model-1.json").write_json(ModelPin(base=uri, content="abc").model_dump(mode="json"))
+
+
+def name_in_options(experiment: Location, uri: str) -> None:
+    make(experiment, "finetune", "n1", {"x": b""}, options={"model": result_options(ModelOptions(base=uri))})
+
+
+def name_as_tokenizer(experiment: Location, uri: str) -> None:
+    make(experiment, "finetune", "n1", {"x": b""}, options={"model": result_options(ModelOptions(tokenizer=uri))})
+
+
+def name_in_a_run_without_a_manifest(experiment: Location, uri: str) -> None:
+    identity = {"format": 1, "model": result_options(ModelOptions(tokenizer=uri))}
+    (experiment / "finetune/n1/run.json").write_json(identity)
+
+
+def name_in_the_document_of_an_earlier_stage(experiment: Location, uri: str) -> None:
+    folder = make(experiment, "convert", "c1", {"train/x": b""})
+    document = {"source": SourceOptions(uri="org/data").model_dump(), "model": ModelOptions(base=uri).model_dump()}
+    (folder / "provenance.json").write_json({"attempt": 1, "experiment": document})
+
+
+@pytest.mark.parametrize(
+    "name_it",
+    [
+        name_in_source_pin,
+        name_in_model_pin,
+        name_in_options,
+        name_as_tokenizer,
+        name_in_a_run_without_a_manifest,
+        name_in_the_document_of_an_earlier_stage,
+    ],
+)
+@pytest.mark.parametrize("name", [None, "base"])
+def test_what_another_experiment_names_is_kept(
+    root: Location, name_it: Callable[[Location, str], None], name: str | None
+) -> None:
+    (root / "base/plan/source-1.json").write_json({"listing": None})
+    (root / "next/plan/source-1.json").write_json({"listing": None})
+    run = superseded(root / "base")
+    assert "superseded by k1.2" in collect_garbage(root, name)
+    name_it(root / "next", f"{run.uri}/checkpoint-10")
+    everything = paths(root)
+    assert collect_garbage(root, name, delete=True).startswith("nothing to remove")
+    assert paths(root) == everything
+    (root / "next").delete_tree()
+    assert "removed 1 items" in collect_garbage(root, name, delete=True), "nothing names it any more"
+    assert not run.has_files()
+
+
+def test_an_experiment_keeps_what_it_was_finetuned_from_itself(root: Location) -> None:
+    (root / "base/plan/source-1.json").write_json({"listing": None})
+    run = superseded(root / "base")
+    name_in_model_pin(root / "base", f"{run.uri}/checkpoint-10")
+    for location in (root, root / "base"):
+        assert collect_garbage(location, delete=True).startswith("nothing to remove")
+
+
+def test_a_checkpoint_without_a_manifest_is_kept_where_it_is_named(
+    root: Location, experiment: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("groot_ray.storage.garbage.UPLOAD_AGE", -10.0)
+    for step in (150, 160):
+        (experiment / f"finetune/f1/checkpoint-{step}/config.json").write_bytes(b"{}")
+    name_in_model_pin(root / "next", f"{experiment.uri}/finetune/f1/checkpoint-150")
+    told = collect_garbage(root, "demo")
+    assert "checkpoint-160" in told and "checkpoint-150" not in told
+
+
+def test_only_the_result_that_is_named_is_kept(root: Location) -> None:
+    (root / "base/plan/source-1.json").write_json({"listing": None})
+    run = superseded(root / "base")
+    for uri in (f"{run.uri}.2/checkpoint-10", f"{run.uri}0", f"{root.uri}/other/finetune/k1", "nvidia/GR00T-N1.6-3B"):
+        name_in_model_pin(root / "next", uri)
+        assert "superseded by k1.2" in collect_garbage(root), uri
+
+
+def test_s3_uris_are_compared_without_slashes_at_their_end(s3) -> None:
+    root = s3.location
+    (root / "base/plan/source-1.json").write_json({"listing": None})
+    run = superseded(root / "base")
+    for uri in (run.uri, f"{run.uri}/", f"{run.uri}//checkpoint-10/"):
+        name_in_model_pin(root / "next", uri)
+        assert collect_garbage(root, "base").startswith("nothing to remove"), uri
+
+
+def test_paths_are_compared_however_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = open_location(tmp_path / "out put")
+    (root / "base/plan/source-1.json").write_json({"listing": None})
+    run = superseded(root / "base")
+    (tmp_path / "mounted").symlink_to(tmp_path / "out put")
+    for path in (
+        f"{run.uri}/",
+        (run.path / "checkpoint-10").as_uri(),
+        f"{tmp_path}/mounted/base/finetune/k1/checkpoint-10",
+        "./out put/base/finetune/k1/checkpoint-10",
+        "../base/finetune/k1",
+    ):
+        name_in_model_pin(root / "next", path)
+        assert collect_garbage(root, "base").startswith("nothing to remove"), path
+    monkeypatch.chdir(root.path / "base")
+    name_in_model_pin(root / "next", "finetune/k1/checkpoint-10")
+    assert collect_garbage(root, "base").startswith("nothing to remove")
+
+
+def test_a_mistyped_experiment_is_told(root: Location, experiment: Location) -> None:
+    with pytest.raises(ConfigurationError, match=r"no experiment 'dmo' in .*did you mean 'demo'.*; there are demo"):
+        collect_garbage(root, "dmo", delete=True)
+    assert collect_garbage(root, "demo").startswith("nothing to remove")
 
 
 def test_uploads_that_were_cut_off_are_taken_back(s3, monkeypatch: pytest.MonkeyPatch) -> None:

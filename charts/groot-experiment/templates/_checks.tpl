@@ -4,19 +4,29 @@
 {{- $ray := .Values.cluster.ray -}}
 {{- $storage := $experiment.storage | default dict -}}
 {{- $uri := $storage.uri | default "./outputs" -}}
-{{- if not (contains "://" $uri) -}}
+{{- if or (not (contains "://" $uri)) (hasPrefix "file://" $uri) -}}
 {{- fail (printf "experiment.storage.uri is the folder %q, which pods would lose; give an s3://bucket/prefix" $uri) -}}
 {{- end -}}
-{{- if hasPrefix "file://" $uri -}}
-{{- fail (printf "experiment.storage.uri is %q, which pods do not share; give an s3://bucket/prefix" $uri) -}}
+{{- $variables := .Values.cluster.environment.variables -}}
+{{- $endpoint := ternary "" ($storage.endpoint | default "") (or (hasKey $variables "AWS_ENDPOINT_URL_S3") (hasKey $variables "AWS_ENDPOINT_URL")) -}}
+{{- range $place, $address := dict "experiment.storage.endpoint" $endpoint "cluster.environment.variables.AWS_ENDPOINT_URL_S3" (get $variables "AWS_ENDPOINT_URL_S3") "cluster.environment.variables.AWS_ENDPOINT_URL" (get $variables "AWS_ENDPOINT_URL") "cluster.environment.variables.HF_ENDPOINT" (get $variables "HF_ENDPOINT") "cluster.environment.variables.WANDB_BASE_URL" (get $variables "WANDB_BASE_URL") -}}
+{{- if regexMatch "^https?://(localhost|127\\.[0-9.]+|\\[::1\\])(:|/|$)" $address -}}
+{{- fail (printf "%s is %q, which is each pod itself; give an address that pods reach" $place $address) -}}
+{{- end -}}
 {{- end -}}
 {{- range $place, $value := dict "experiment.storage.uri" $uri "experiment.storage.endpoint" ($storage.endpoint | default "") "experiment.source.uri" ($experiment.source.uri | default "") "cluster.environment.proxy" (.Values.cluster.environment.proxy | default "") -}}
 {{- if regexMatch "://[^/]*@" $value -}}
 {{- fail (printf "%s holds credentials; put them into a Secret and name it in cluster.environment.credentials" $place) -}}
 {{- end -}}
 {{- end -}}
-{{- if not (regexMatch "^[^/.]+://|^[^/.~][^/]*/[^/]+$" $experiment.source.uri) -}}
+{{- if not (include "groot.reachable" (dict "root" . "place" $experiment.source.uri)) -}}
 {{- fail (printf "experiment.source.uri is the folder %q, which pods cannot see; copy it to s3:// or give a dataset of the hub (org/name)" $experiment.source.uri) -}}
+{{- end -}}
+{{- range $option := list "base" "tokenizer" -}}
+{{- $place := dig "model" $option "" $experiment | default "" -}}
+{{- if and $place (ne $place "tiny") (not (include "groot.reachable" (dict "root" $ "place" $place))) -}}
+{{- fail (printf "experiment.model.%s is the folder %q, which pods cannot see; copy it to s3:// or give a repository of the hub (org/name)" $option $place) -}}
+{{- end -}}
 {{- end -}}
 {{- if kindIs "string" $experiment.embodiment -}}
 {{- if regexMatch "/|\\.ya?ml$" $experiment.embodiment -}}
@@ -44,6 +54,9 @@
 {{- range $name, $stage := .Values.cluster.stages -}}
 {{- include "groot.noSecrets" (dict "place" (printf "cluster.stages.%s.env" $name) "variables" ($stage.env | default dict)) -}}
 {{- end -}}
+{{- range $group := list "head" "cpu" "gpu" -}}
+{{- include "groot.noSecrets" (dict "place" (printf "cluster.ray.%s.ray_start_params" $group) "variables" (index $ray $group).ray_start_params) -}}
+{{- end -}}
 {{- include "groot.checkOrder" . -}}
 {{- range $group := list "head" "cpu" "gpu" -}}
 {{- $pod := index $ray $group -}}
@@ -67,12 +80,28 @@
 {{- end -}}
 {{- end -}}
 
+{{/*
+Whether Ray's pods can reach a source or model: a text that is empty where not. Takes (dict "root" $ "place" PLACE), its URI or its name on
+the hub. Folders can be in a volume of the pods, or be shared by the machines of a Ray cluster that exists.
+*/}}
+{{- define "groot.reachable" -}}
+{{- $cluster := .root.Values.cluster -}}
+{{- if or (eq $cluster.ray.mode "external") (and (regexMatch "^[^/.]+://|^[^/.~][^/]*/[^/]+$" .place) (not (hasPrefix "file://" .place))) }}yes{{ end -}}
+{{- range $cluster.volumes.mounts -}}
+{{- if hasPrefix (printf "%s/" (trimSuffix "/" .mountPath)) (trimPrefix "file://" $.place) }}yes{{ end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Stages that follow each other: names that exist, no circle, and at least one to run. */}}
 {{- define "groot.checkOrder" -}}
 {{- $stages := .Values.cluster.stages -}}
 {{- $enabled := list -}}
+{{- $pipeline := list "download" "convert" "finetune" "evaluate" -}}
 {{- range $name, $stage := $stages -}}
 {{- if ne (toString $stage.enabled) "false" }}{{ $enabled = append $enabled $name }}{{ end -}}
+{{- if not (or $stage.after (has $name $pipeline)) -}}
+{{- fail (printf "cluster.stages.%s is none of %s; a stage that is added needs cluster.stages.%s.after, the stage that it follows" $name (join ", " $pipeline) $name) -}}
+{{- end -}}
 {{- if and $stage.after (not (hasKey $stages $stage.after)) -}}
 {{- fail (printf "cluster.stages.%s.after names %q, which is no stage; there are %s" $name $stage.after (keys $stages | sortAlpha | join ", ")) -}}
 {{- end -}}
@@ -108,6 +137,9 @@
 {{- range $name, $value := .variables -}}
 {{- if regexMatch "(?i)SECRET|PASSWORD|PASSWD|CREDENTIAL|PRIVATE_KEY|API_KEY|ACCESS_KEY|(^|_)TOKEN$" $name -}}
 {{- fail (printf "%s.%s looks like a secret; put it into a Secret and name that in cluster.environment.credentials" $.place $name) -}}
+{{- end -}}
+{{- if regexMatch "://[^/\\s]*@" $value -}}
+{{- fail (printf "%s.%s holds credentials; put them into a Secret and name it in cluster.environment.credentials" $.place $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -12,6 +12,20 @@ requests: {cpu: {{ $jobs.cpu | quote }}, memory: {{ div (include "groot.bytes" $
 limits: {memory: {{ $jobs.memory | quote }}}
 {{- end -}}
 
+{{/* On which nodes the Jobs' pods may be. */}}
+{{- define "groot.jobPlace" -}}
+{{- $jobs := .Values.cluster.jobs -}}
+{{- with $jobs.node_selector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $jobs.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $jobs.priority_class }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
 {{- define "groot.jobSpec" -}}
 {{- $jobs := .root.Values.cluster.jobs -}}
 {{- $retries := $jobs.retries -}}
@@ -41,20 +55,12 @@ template:
   spec:
     {{- include "groot.pullSecrets" .root | nindent 4 }}
     restartPolicy: Never
-    serviceAccountName: {{ include "groot.full" .root }}-job
+    serviceAccountName: {{ include "groot.account" .root | quote }}
     enableServiceLinks: false
     terminationGracePeriodSeconds: 30
     securityContext:
       {{- include "groot.podSecurity" .root | nindent 6 }}
-    {{- with $jobs.node_selector }}
-    nodeSelector: {{- toYaml . | nindent 6 }}
-    {{- end }}
-    {{- with $jobs.tolerations }}
-    tolerations: {{- toYaml . | nindent 6 }}
-    {{- end }}
-    {{- with $jobs.priority_class }}
-    priorityClassName: {{ . | quote }}
-    {{- end }}
+    {{- include "groot.jobPlace" .root | nindent 4 }}
     containers:
       - name: job
         image: {{ .root.Values.cluster.image.data | quote }}

@@ -6,22 +6,38 @@ first, no dots), as Services and RayClusters need it. Helm allows more; such a n
 groot_ray.cluster.release.short_name does the same.
 */}}
 {{- define "groot.full" -}}
-{{- if regexMatch "^[a-z]([-a-z0-9]{0,23}[a-z0-9])?$" .Release.Name -}}
-{{- .Release.Name -}}
+{{- $name := include "groot.given" . -}}
+{{- if regexMatch "^[a-z]([-a-z0-9]{0,23}[a-z0-9])?$" $name -}}
+{{- $name -}}
 {{- else -}}
-{{- $letters := .Release.Name | replace "." "-" -}}
+{{- $letters := $name | replace "." "-" | replace "_" "-" | lower -}}
 {{- if not (regexMatch "^[a-z]" $letters) }}{{ $letters = printf "r%s" $letters }}{{ end -}}
-{{- printf "%s-%s" (regexReplaceAll "-+$" ($letters | trunc 18) "") (sha256sum .Release.Name | trunc 6) -}}
+{{- printf "%s-%s" (regexReplaceAll "-+$" ($letters | trunc 18) "") (sha256sum $name | trunc 6) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The release's name; with the alias, where this is a subchart under one: several can be in one release. */}}
+{{- define "groot.given" -}}
+{{- if eq .Chart.Name "groot-experiment" }}{{ .Release.Name }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name }}{{ end -}}
+{{- end -}}
+
+{{/* The service account of the Jobs. */}}
+{{- define "groot.account" -}}
+{{- .Values.cluster.security.service_account | default (printf "%s-job" (include "groot.full" .)) -}}
 {{- end -}}
 
 {{/* What a stage's Ray cluster is called; takes (dict "root" $ "name" STAGE). Static ones are new in each revision, because Helm resets replicas. */}}
 {{- define "groot.cluster" -}}
 {{- if eq .root.Values.cluster.ray.mode "static" -}}
-{{- printf "%s-%s-r%d" (include "groot.full" .root) .name (int .root.Release.Revision) -}}
+{{- printf "%s-r%d" (include "groot.rayclusterName" .) (int .root.Release.Revision) -}}
 {{- else -}}
-{{- printf "%s-%s" (include "groot.full" .root) .name -}}
+{{- include "groot.rayclusterName" . -}}
 {{- end -}}
+{{- end -}}
+
+{{/* What a stage's RayCluster is called, if there is one. */}}
+{{- define "groot.rayclusterName" -}}
+{{- printf "%s-%s" (include "groot.full" .root) .name -}}
 {{- end -}}
 
 {{- define "groot.labels" -}}

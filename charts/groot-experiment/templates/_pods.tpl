@@ -2,10 +2,14 @@
 
 {{- define "groot.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: {{ int .Values.cluster.security.run_as_user }}
-runAsGroup: {{ int .Values.cluster.security.run_as_group }}
-fsGroup: {{ int .Values.cluster.security.run_as_group }}
+{{- with .Values.cluster.security.run_as_user }}
+runAsUser: {{ int . }}
+{{- end }}
+{{- with .Values.cluster.security.run_as_group }}
+runAsGroup: {{ int . }}
+fsGroup: {{ int . }}
 fsGroupChangePolicy: OnRootMismatch
+{{- end }}
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
@@ -59,10 +63,10 @@ Takes (dict "root" $ "own" TEXTS "more" TEXTS "fixed" TEXTS OR valueFrom), all b
 {{- end }}
 {{- end -}}
 
-{{/* Addresses of storage, hub and Ray that the values name, as JSON. */}}
+{{/* Addresses of storage, hub, tracker and Ray that the values name, as JSON. */}}
 {{- define "groot.endpoints" -}}
 {{- $variables := .Values.cluster.environment.variables -}}
-{{- list (dig "storage" "endpoint" "" .Values.experiment) (get $variables "AWS_ENDPOINT_URL_S3") (get $variables "AWS_ENDPOINT_URL") (get $variables "HF_ENDPOINT") (.Values.cluster.ray.address | default "") | compact | toJson -}}
+{{- list (dig "storage" "endpoint" "" .Values.experiment) (get $variables "AWS_ENDPOINT_URL_S3") (get $variables "AWS_ENDPOINT_URL") (get $variables "HF_ENDPOINT") (get $variables "WANDB_BASE_URL") (.Values.cluster.ray.address | default "") | compact | toJson -}}
 {{- end -}}
 
 {{/* Those of their hosts that only the cluster knows: a Service's name alone, or one that ends in .svc or .local; as JSON. */}}
@@ -184,8 +188,8 @@ spec:
         - {name: metrics, containerPort: 8080}
       env:
         {{- /* Temporary files go to the scratch volume; Ray's session (sockets, logs), which would follow TMPDIR, stays in /tmp. */}}
-        {{- $own := dict "HOME" "/scratch" "TMPDIR" "/scratch" "RAY_TMPDIR" "/tmp" "RAY_USAGE_STATS_ENABLED" "0" "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S" (include "groot.drain" .root) }}
-        {{- $fixed := dict "GROOT_RAY_RELEASE" (include "groot.full" .root) }}
+        {{- $own := dict "HOME" "/scratch" "TMPDIR" "/scratch" "RAY_TMPDIR" "/tmp" "RAY_USAGE_STATS_ENABLED" "0" }}
+        {{- $fixed := dict "GROOT_RAY_RELEASE" (include "groot.full" .root) "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S" (include "groot.drain" .root) }}
         {{- if $static }}
         {{- $_ := set $fixed "RAY_AUTH_MODE" "token" }}
         {{- $_ := set $fixed "RAY_AUTH_TOKEN" (dict "secretKeyRef" (dict "name" .root.Values.cluster.ray.token_secret "key" "auth_token")) }}
@@ -248,7 +252,12 @@ spec:
 {{- end }}
 {{- end -}}
 
-{{/* Parameters of `ray start` as a mapping of texts; takes what groot.rayPod takes. The head runs drivers only, unless it is alone. */}}
+{{/* A text as one word of a shell; KubeRay's autoscaler reads plain numbers and quoted JSON. */}}
+{{- define "groot.word" -}}
+{{- if regexMatch "^[-A-Za-z0-9_./:,=@%+]+$" . }}{{ . }}{{ else }}{{ printf "'%s'" (replace "'" "'\\''" .) }}{{ end -}}
+{{- end -}}
+
+{{/* Parameters of `ray start` as a mapping of words of a shell; takes what groot.rayPod takes. The head runs drivers only, unless it is alone. */}}
 {{- define "groot.rayStart" -}}
 {{- $pod := index .root.Values.cluster.ray .group -}}
 {{- $pods := include "groot.pods" (dict "root" .root "stage" .stage) | fromJson -}}
@@ -260,5 +269,6 @@ spec:
 {{- if not $alone }}{{ $_ := set $parameters "num-cpus" "0" }}{{ end -}}
 {{- end -}}
 {{- with $pod.object_store_memory }}{{ $_ := set $parameters "object-store-memory" (int64 . | toString) }}{{ end -}}
-{{- merge (dict) $pod.ray_start_params $parameters | toJson -}}
+{{- range $key, $value := $pod.ray_start_params }}{{ $_ := set $parameters $key (include "groot.word" $value) }}{{ end -}}
+{{- $parameters | toJson -}}
 {{- end -}}

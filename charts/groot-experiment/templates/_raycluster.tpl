@@ -84,6 +84,14 @@ spec:
   "cluster" (include "groot.cluster" .)
   "owner" (include "groot.full" .root)
 -}}
+{{- $left := list -}}
+{{- range $other, $options := .root.Values.cluster.stages -}}
+{{- if eq (toString $options.enabled) "false" -}}
+{{- $left = append $left (include "groot.rayclusterName" (dict "root" $.root "name" $other)) -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $settings "left" $left -}}
+{{- if ne $mode "kuberay" }}{{ $_ := set $settings "former" (list (include "groot.rayclusterName" .)) }}{{ end -}}
 {{- if .stage.after -}}
 {{- $_ := set $settings "after" .stage.after -}}
 {{- $before := index .root.Values.cluster.stages .stage.after -}}

@@ -12,7 +12,7 @@
 {{- define "groot.staticCommand" -}}
 {{- $words := list -}}
 {{- range $key, $value := include "groot.rayStart" . | fromJson -}}
-{{- $words = append $words (printf "--%s=%s" $key (squote $value)) -}}
+{{- $words = append $words (printf "--%s=%s" $key $value) -}}
 {{- end -}}
 {{- $head := printf "%s-head" (include "groot.cluster" .) -}}
 {{- if eq .group "head" -}}
