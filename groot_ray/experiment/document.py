@@ -5,6 +5,7 @@ A document has ``experiment:`` and may have ``cluster:`` and ``global:`` beside 
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             message = message[:1].lower() + message[1:]
             given = item.get("input")
             shown = "" if isinstance(given, dict | list) else f" (given: {given!r})"
+            if item["type"] == "string_type" and isinstance(given, int | float | date):
+                shown += "; put it in quotes"
             sentences.append(f"{name!r}: {message}{shown}" if name else message)
     return "; ".join(sentences)
 

@@ -66,6 +66,13 @@ def test_yaml_numbers_and_duplicates() -> None:
             parse_yaml(text, "t")
 
 
+@pytest.mark.parametrize("text", ["2024-01-01", "1e5", "12e4567", "true", "7"])
+def test_texts_that_yaml_takes_for_something_else(text: str) -> None:
+    revision = f"experiment: {{name: a, source: {{uri: org/name, revision: {text}}}, embodiment: aloha_gr1}}"
+    with pytest.raises(ConfigurationError, match=r"revision': .* \(given: .*\); put it in quotes"):
+        build_document(parse_yaml(revision, "x.yaml"))
+
+
 def test_paths_beside_the_file_are_resolved(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     file = tmp_path / "e.yaml"
