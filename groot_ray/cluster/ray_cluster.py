@@ -234,7 +234,8 @@ def head_refusal(cluster: dict[str, Any]) -> str:
     """Why KubeRay could not make the head's pod of a RayCluster; empty where it could. Workers are Ray's matter."""
     for condition in cluster.get("status", {}).get("conditions", []):
         if condition.get("status") == "True" and condition.get("reason") == HEAD_REFUSED:
-            return str(condition.get("message", ""))
+            words = str(condition.get("message", "")).split()
+            return " ".join(words[1:] if words[:1] == [HEAD_REFUSED] else words)
     return ""
 
 

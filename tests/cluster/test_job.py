@@ -266,7 +266,7 @@ def test_a_quota_without_a_queue_is_waited_for_too(release: Release) -> None:
 )
 def test_a_head_that_is_refused_for_good_is_a_mistake(release: Release, message: str, final: bool) -> None:
     release.kube.admit = lambda item: item.update(
-        status={"conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreateHeadPod", "message": message}]}
+        status={"conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreateHeadPod", "message": f"FailedCreateHeadPod\n{message}"}]}
     )  # fmt: skip
     release.api.away = True
     if not final:
