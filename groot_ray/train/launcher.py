@@ -294,6 +294,8 @@ def ray_worker(config: dict[str, Any]) -> None:
         preempted=preempted,
         saved=ray.train.report,
     )
+    if not here:
+        logging.getLogger().setLevel(logging.WARNING)  # Ray's line for each report, botocore's for each client
     handler = logging.NullHandler() if here else forward_logs(mailbox, context.get_world_rank() == 0)
     mailbox.put({"kind": "up"})
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -200,14 +201,14 @@ def test_helm_test_passes(space: Space, finished: Watch) -> None:
     assert "Succeeded" in done.stdout
 
 
-def test_logs_outlive_the_cluster(space: Space, finished: Watch) -> None:
+@pytest.mark.parametrize(("stage", "word"), [("convert", "episodes"), ("finetune", "step 40/40")])
+def test_logs_outlive_the_cluster(space: Space, finished: Watch, stage: str, word: str) -> None:
     with space.demo.storage() as endpoint:
         done = space.groot_ray(
-            "logs", f"s3://groot/experiments/{RELEASE}", "--stage", "convert", env={"AWS_ENDPOINT_URL_S3": endpoint}
+            "logs", f"s3://groot/experiments/{RELEASE}", "--stage", stage, env={"AWS_ENDPOINT_URL_S3": endpoint}
         )
-    assert done.returncode == 0 and "convert" in done.stdout and "episodes" in done.stdout, (
-        done.stdout[-500:] + done.stderr
-    )
+    assert done.returncode == 0 and stage in done.stdout and word in done.stdout, done.stdout[-500:] + done.stderr
+    assert not re.search("Reporting training result|Found credentials", done.stdout), "lines of libraries' own"
 
 
 def test_uninstall_leaves_nothing_but_storage(space: Space, finished: Watch) -> None:

@@ -273,7 +273,7 @@ def test_a_changed_conversion_redoes_what_depends_on_it(space: Space) -> None:
 
 def test_what_a_changed_release_leaves_running_is_removed(space: Space) -> None:
     """A stage that is switched off while it trains, and another ray mode while it trains again."""
-    training = {"max_steps": 400, "logging_steps": 2, "recovery_interval": 0, "save_steps": 400}
+    training = {"max_steps": 200, "logging_steps": 2, "recovery_interval": 0, "save_steps": 200}
     values = {"experiment": {"training": training}, "cluster": {"stages": {"evaluate": {"enabled": False}}}}
     space.demo.secret("left-token", {"auth_token": base64.urlsafe_b64encode(os.urandom(32)).decode()})
 
@@ -301,7 +301,7 @@ def test_what_a_changed_release_leaves_running_is_removed(space: Space) -> None:
         with space.demo.storage() as endpoint:
             (run,) = (open_location("s3://groot/experiments/left", endpoint) / "finetune").folders()
             numbers = [row["step"] for row in history(run)]
-            assert numbers == sorted(set(numbers)) and numbers[-1] == 400, "continued, and no step committed twice"
+            assert numbers == sorted(set(numbers)) and numbers[-1] == 200, "continued, and no step committed twice"
             ends = [(run / "attempts" / f"{a.number}.end.json").read_json()["at"] for a in attempts(run)]
             claims = [(run / "attempts" / f"{a.number}.json").read_json()["at"] for a in attempts(run)]
             assert len(ends) == 3 and all(end <= claim for end, claim in zip(ends, claims[1:], strict=False))
