@@ -305,7 +305,8 @@ def images_of(document: Document, options: ClusterOptions) -> list[str]:
 def check_images(images: list[str], options: ClusterOptions, nodes: list[dict[str, Any]]) -> Iterator[Finding]:
     """Images that are on no node have to be pulled; one that cannot be is a problem, and whether another can is not known from here."""
     lists = [node.get("status", {}).get("images", []) for node in nodes]
-    known = {full_name(name) for found in lists for image in found for name in image.get("names", [])}
+    # An image whose name a newer one was given has null for names.
+    known = {full_name(name) for found in lists for image in found for name in image.get("names") or []}
     whole = bool(lists) and all(len(found) < LISTED_IMAGES for found in lists)
     absent = [image for image in images if full_name(image) not in known]
     pulled = []

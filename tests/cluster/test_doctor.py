@@ -304,7 +304,7 @@ def test_images_of_all_stages_and_groups_are_looked_at() -> None:
     images = [f"registry.example/{name}:1" for name in ("data", "train", "gpu", "own")]
     assert images_of(read, read.cluster) == images
     here = node("g", gpus=2)
-    here["status"]["images"] = [{"names": ["registry.example/data:1"]}]
+    here["status"]["images"] = [{"names": ["registry.example/data:1"]}, {"names": None, "sizeBytes": 1}]
     found = [f for f in check_cluster(read, a_cluster(here)) if f.subject == "image"]
     assert [(f.level, f.sentence) for f in found] == [
         ("ok", "registry.example/data:1 on nodes"),

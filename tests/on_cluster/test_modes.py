@@ -249,6 +249,26 @@ def history(run: Any) -> list[dict[str, Any]]:
     return [row for row in newest.location.read_json()["log_history"] if "loss" in row]
 
 
+def test_an_account_that_exists_is_that_of_all_pods(space: Space) -> None:
+    """As workload identity wants it; the Jobs and the autoscaler beside the head work under it too."""
+    space.kubectl("create", "serviceaccount", "reader")
+    off = [f"cluster.stages.{stage}.enabled=false" for stage in ("finetune", "evaluate")]
+    accounts = set()
+
+    def seen() -> bool:
+        accounts.update(pod["spec"]["serviceAccountName"] for pod in space.pods("account"))
+        return ready(space, "account", stage="convert", group="cpu") is not None
+
+    try:
+        space.install("account", "cluster.security.service_account=reader", *off)
+        space.wait_for("a worker that the autoscaler brought", seen, 600, 0.5)
+        space.wait_done("account", ("download", "convert"))
+        assert accounts == {"reader"}
+        assert "Succeeded" in space.helm("test", "account", "--timeout", "5m", check=False).stdout
+    finally:
+        space.helm("uninstall", "account", check=False)
+
+
 def test_a_changed_conversion_redoes_what_depends_on_it(space: Space) -> None:
     values = {"experiment": {"training": {"max_steps": 2, "num_workers": 1}}}
     try:
