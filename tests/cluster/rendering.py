@@ -28,6 +28,14 @@ def minimal(**cluster: Any) -> dict[str, Any]:
     }
 
 
+def put(values: dict[str, Any], place: str, value: Any) -> None:
+    """Set what stands at a place (dots between keys), with mappings on the way where there are none."""
+    *parents, last = place.split(".")
+    for part in parents:
+        values = values.setdefault(part, {})
+    values[last] = value
+
+
 @dataclass(frozen=True)
 class Helm:
     """One helm binary."""

@@ -15,7 +15,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from rendering import CHART, REPOSITORY, Helm, minimal, of_kind, pod_templates, ray_pods, settings
+from rendering import CHART, REPOSITORY, Helm, minimal, of_kind, pod_templates, put, ray_pods, settings
 
 from groot_ray.cluster.ray_api import normal_address
 from groot_ray.cluster.release import short_name
@@ -740,11 +740,7 @@ def test_secrets_among_the_values_are_refused(helm: Helm, place: str, name: str)
 def test_mistakes_are_told_with_their_key(helm: Helm, change: dict[str, Any], said: str) -> None:
     values = minimal()
     for dotted, value in change.items():
-        *parents, last = dotted.split(".")
-        node = values
-        for part in parents:
-            node = node.setdefault(part, {})
-        node[last] = value
+        put(values, dotted, value)
     assert said in helm.refusal(values)
 
 
@@ -840,12 +836,8 @@ def test_the_users_of_pods_can_be_the_clusters_choice(helm4: Helm) -> None:
 )  # fmt: skip
 def test_null_takes_no_safeguard_away(helm: Helm, place: str) -> None:
     """Helm takes a key that is null out of the defaults."""
-    *parents, last = place.split(".")
-    values = minimal()
-    node = values
-    for part in parents:
-        node = node.setdefault(part, {})
-    node[last] = None
+    last, values = place.split(".")[-1], minimal()
+    put(values, place, None)
     said = helm.refusal(values)
     assert last in said and "nil pointer" not in said, said
     if place != "cluster":

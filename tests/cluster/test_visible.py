@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from rendering import Helm, minimal
+from rendering import Helm, minimal, put
 
 from groot_ray.cluster.visible import hidden_from_pods, host_of
 from groot_ray.experiment.document import build_document, load_document
@@ -22,11 +22,7 @@ def changed(**places: Any) -> dict[str, Any]:
     """The smallest document with values at places (dots written as __)."""
     values = minimal()
     for place, value in places.items():
-        *parents, last = place.split("__")
-        node = values
-        for part in parents:
-            node = node.setdefault(part, {})
-        node[last] = value
+        put(values, place.replace("__", "."), value)
     return values
 
 
