@@ -466,9 +466,10 @@ class StageJob:
         return int(job.get("status", {}).get("failed") or 0) >= int(job["spec"].get("backoffLimit", 6))
 
     def give_back(self) -> None:
-        """Remove the cluster; a failure to do so is only told, because owner references remove it with the release."""
+        """Remove the cluster, and what earlier versions left; a failure is only told, because owner references remove all with the release."""
         try:
-            self.place.stop()
+            for place in [self.place, *self.outdated([*self.former, *self.left])]:
+                place.stop()
         except ServiceUnavailableError as error:
             log.warning("the Ray cluster could not be removed: %s", error)
 
