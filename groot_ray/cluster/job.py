@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 NEVER_AGAIN = (2, 64, 65, 66, 70)  # exit codes that the chart's podFailurePolicy does not retry
 LOST_AFTER = 150.0  # seconds without an answer from a Ray head after which its job counts as lost
 RAY_JOB = "Ray job %s is %s"  # said when a submission's state changes; `cluster status` reads it in the Job's log
-SUBMISSION = "submission"  # in an attempt's record: its Ray job
+SUBMISSION, MODE = "submission", "mode"  # in an attempt's record: its Ray job, and where its Ray cluster came from
 ABANDONED_AFTER = 120.0  # seconds without anybody who could make the result that is waited for
 
 
@@ -234,7 +234,8 @@ class StageJob:
         last = last_attempt(folder)
         if last is not None and not last.ended and self.is_ours(last):
             runs, changed = self.place.digest() is not None, last.holder.get("digest") != self.told.digest
-            if self.outdated([self.place, *self.former]) or (runs and changed):
+            elsewhere = last.holder.get(MODE, self.told.mode) != self.told.mode  # on a Ray cluster that stays, perhaps
+            if self.outdated([self.place, *self.former]) or elsewhere or (runs and changed):
                 self.stop_old(folder, last)
             elif not runs:
                 end_attempt(folder, last, TemporaryFailureError.exit_code, "its Ray cluster is gone")
@@ -290,7 +291,7 @@ class StageJob:
         """Claim the next attempt, make the cluster and submit."""
         attempt = claim_attempt(
             folder,
-            about={"release": self.told.release, "digest": self.told.digest, JOB: job_name()},
+            about={"release": self.told.release, "digest": self.told.digest, MODE: self.told.mode, JOB: job_name()},
             name=lambda number: {SUBMISSION: self.submission_id(folder, number)},
             until=lambda: look(self.document, self.told.stage).done,
             poll=self.poll,

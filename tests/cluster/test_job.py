@@ -330,6 +330,26 @@ def test_another_ray_mode_ends_what_the_one_before_left(
     assert [attempt.code for attempt in attempts(first_folder(release))] == [75, 0]
 
 
+def test_an_attempt_on_a_ray_cluster_that_stays_is_ended_first(release: Release) -> None:
+    """From external to another mode: no RayCluster is there, and the attempt lives all the same."""
+    before = claim_attempt(first_folder(release), about={"release": "walk", "digest": "one", "mode": "external"})
+    ended = []
+
+    def driver() -> None:
+        until(before.stop_requested)
+        ended.append(len(attempts(first_folder(release))))
+        before.end(75, "saved")
+
+    thread = threading.Thread(target=driver, daemon=True)
+    thread.start()
+    release.api.folder = release.folder
+    release.job(digest="two").work(first_folder(release))
+    thread.join(10)
+    assert ended == [1]
+    assert [attempt.sentence for attempt in attempts(first_folder(release))][:1] == ["saved"]
+    assert [attempt.code for attempt in attempts(first_folder(release))] == [75, 0]
+
+
 def test_what_a_stage_left_that_is_not_enabled_any_more_is_removed(release: Release) -> None:
     left, other = f"{SPACE}/walk-evaluate", f"{SPACE}/run-evaluate"
     release.kube.objects[other] = raycluster("run-evaluate")
