@@ -217,11 +217,15 @@ class StageJob:
     def drop_outdated(self) -> None:
         """Remove Ray clusters that still work on what the release was before: their inputs are being made anew."""
         try:
-            for place in self.outdated([self.place, *self.former, *self.left]):
-                log.info("a Ray cluster works on an earlier version of this release, whose inputs have changed")
-                place.stop()
+            self.remove_outdated()
         except ServiceUnavailableError as error:
             log.warning("%s", error)
+
+    def remove_outdated(self) -> None:
+        """Give back what earlier versions of this release left running."""
+        for place in self.outdated([self.place, *self.former, *self.left]):
+            log.info("removing a Ray cluster of an earlier version of this release")
+            place.stop()
 
     def outdated(self, places: Iterable[RayPlace]) -> list[RayPlace]:
         """Those of the places where a Ray cluster of an earlier version of this release runs."""
@@ -241,9 +245,7 @@ class StageJob:
                 end_attempt(folder, last, TemporaryFailureError.exit_code, "its Ray cluster is gone")
             elif self.follow_again(folder, last):
                 return
-        for place in self.outdated([self.place, *self.former, *self.left]):
-            log.info("removing a Ray cluster of an earlier version of this release")
-            place.stop()
+        self.remove_outdated()
         self.start(folder)
 
     def is_ours(self, attempt: AttemptState) -> bool:
@@ -469,8 +471,8 @@ class StageJob:
     def give_back(self) -> None:
         """Remove the cluster, and what earlier versions left; a failure is only told, because owner references remove all with the release."""
         try:
-            for place in [self.place, *self.outdated([*self.former, *self.left])]:
-                place.stop()
+            self.place.stop()
+            self.remove_outdated()
         except ServiceUnavailableError as error:
             log.warning("the Ray cluster could not be removed: %s", error)
 

@@ -781,23 +781,23 @@ def test_nothing_random(helm: Helm, case: dict[str, Any]) -> None:
             )
 
 
+def parent_of_it(folder: Path, more: str = "") -> Path:
+    """A chart that has this one in it."""
+    (folder / "charts").mkdir()
+    (folder / "charts" / "groot-experiment").symlink_to(CHART)
+    (folder / "Chart.yaml").write_text(f"apiVersion: v2\nname: parent\nversion: 0.1.0\n{more}")
+    return folder
+
+
 def test_as_a_subchart(helm: Helm, tmp_path: Path) -> None:
-    parent = tmp_path / "parent"
-    (parent / "charts").mkdir(parents=True)
-    (parent / "charts" / "groot-experiment").symlink_to(CHART)
-    (parent / "Chart.yaml").write_text("apiVersion: v2\nname: parent\nversion: 0.1.0\n")
-    objects = helm.render({"global": {"team": "robots"}, "groot-experiment": minimal()}, chart=parent)
+    objects = helm.render({"global": {"team": "robots"}, "groot-experiment": minimal()}, chart=parent_of_it(tmp_path))
     assert len(of_kind(objects, "Job")) == 4
 
 
 def test_two_of_it_in_one_release(helm: Helm, tmp_path: Path) -> None:
-    parent = tmp_path / "parent"
-    (parent / "charts").mkdir(parents=True)
-    (parent / "charts" / "groot-experiment").symlink_to(CHART)
     aliases = ["left_arm", "Right"]
     uses = "".join(f"  - {{name: groot-experiment, version: 0.1.0, alias: {alias}}}\n" for alias in aliases)
-    (parent / "Chart.yaml").write_text(f"apiVersion: v2\nname: parent\nversion: 0.1.0\ndependencies:\n{uses}")
-    objects = helm.render(dict.fromkeys(aliases, minimal()), chart=parent)
+    objects = helm.render(dict.fromkeys(aliases, minimal()), chart=parent_of_it(tmp_path, f"dependencies:\n{uses}"))
     names = [(item["kind"], item["metadata"]["name"]) for item in objects]
     assert len(of_kind(objects, "Job")) == 8 and len(set(names)) == len(names)
     found = {item["metadata"]["labels"]["groot-ray/release"] for item in objects}
