@@ -134,9 +134,9 @@ class Demo:
 
     def wait(self, seconds: float = 3600) -> None:
         """Follow the Jobs to the end; ends this program with the advice of `cluster status` when one fails."""
-        from groot_ray.cluster.api import from_kubeconfig
-        from groot_ray.cluster.release import read_release
-        from groot_ray.cluster.status import describe
+        from groot_ray.cluster.kube.api import from_kubeconfig
+        from groot_ray.cluster.kube.release import read_release
+        from groot_ray.cluster.status.status import describe
 
         kube, end, said = from_kubeconfig(None, self.namespace), time.monotonic() + seconds, ""
         while time.monotonic() < end:
@@ -156,7 +156,7 @@ class Demo:
     def show(self) -> None:
         """What lies in the bucket."""
         from groot_ray.storage import open_location
-        from groot_ray.storage.catalogue import describe_experiment
+        from groot_ray.storage.catalog import describe_experiment
 
         with self.storage() as endpoint:
             print(describe_experiment(open_location(f"s3://{BUCKET}/experiments/{self.release}", endpoint)))

@@ -151,10 +151,10 @@ def ball2_picture(state: np.ndarray, camera: int, size: tuple[int, int]) -> np.n
     picture[:] = np.linspace(40, 200, width, dtype=np.uint8)[None, :, None]
     picture[..., camera] //= 2
     edge = max(4, min(size) // 8)
-    for arm, colour in ((5, (230, 60, 40)), (12, (40, 60, 230))):
+    for arm, color in ((5, (230, 60, 40)), (12, (40, 60, 230))):
         y = int((state[arm + camera] + 0.7) / 1.4 * (height - edge))
         x = int((state[arm + 3] + 0.7) / 1.4 * (width - edge))
-        picture[max(y, 0) : max(y, 0) + edge, max(x, 0) : max(x, 0) + edge] = colour
+        picture[max(y, 0) : max(y, 0) + edge, max(x, 0) : max(x, 0) + edge] = color
     return picture
 
 
@@ -205,7 +205,7 @@ def write_groot(
 
     The red of frame i is about 4 * i, so that a test can see which frame it was given.
     """
-    from groot_ray.dataset import layout
+    from groot_ray.dataset.groot import layout
     from groot_ray.statistics.files import compute_statistics
     from groot_ray.video.encode import VideoWriter
 

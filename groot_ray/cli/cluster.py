@@ -24,6 +24,6 @@ def status(
     ] = None,
 ) -> None:
     """Show each stage of a release: its Job, pods and progress, and what to do about what does not get on."""
-    from groot_ray.cluster.status import show
+    from groot_ray.cluster.status.status import show
 
     print(show(release, namespace, context))

@@ -26,7 +26,7 @@ def command(
 
     The exit code is 64 when there is a problem.
     """
-    from groot_ray.cluster.doctor import check
+    from groot_ray.cluster.doctor.doctor import check
     from groot_ray.errors import ConfigurationError
     from groot_ray.experiment.document import load_document
 

@@ -74,7 +74,7 @@ def finetune_folder(dataset_path: str, output: str, document: Any, force: bool =
     """Finetune on a dataset that is in GR00T's layout already and write checkpoints to a plain folder or URI."""
     from groot_ray.progress import progress
     from groot_ray.storage import open_location
-    from groot_ray.train.launcher import finetune
+    from groot_ray.train.ray.launcher import finetune
 
     experiment = document.experiment
     endpoint = experiment.storage.endpoint

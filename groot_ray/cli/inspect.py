@@ -18,7 +18,7 @@ def command(
 ) -> None:
     """Show what a source dataset holds: version, episodes, features, cameras, tasks; propose an embodiment."""
     from groot_ray.dataset.inspect import summary
-    from groot_ray.dataset.lerobot import open_source
+    from groot_ray.dataset.source.lerobot_v2 import open_source
     from groot_ray.storage import open_location
 
     dataset = open_source(open_location(source, endpoint))

@@ -26,6 +26,6 @@ def command(
 
     Killed and started again it finds the running attempt and follows it.
     """
-    from groot_ray.cluster.job import main
+    from groot_ray.cluster.job.job import main
 
     main(stage, document, settings if settings != Path() else document.parent / f"stage-{stage}.json", digest)

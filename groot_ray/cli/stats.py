@@ -52,8 +52,8 @@ def _modality_configs(dataset: Location, embodiment: str | None, path: Path | No
         from groot_ray.embodiment.nvidia import read_modality_config
 
         return read_modality_config(path, tag)[1]
-    from groot_ray.dataset import layout
-    from groot_ray.dataset.groot_meta import read_embodiment
+    from groot_ray.dataset.groot import layout
+    from groot_ray.dataset.groot.meta import read_embodiment
 
     if not (dataset / layout.INFO).exists():
         raise ConfigurationError(f"{dataset.uri} is no dataset in GR00T's layout: it has no {layout.INFO}")
@@ -61,7 +61,7 @@ def _modality_configs(dataset: Location, embodiment: str | None, path: Path | No
     if robot is not None:
         return robot.modality_configs()
     if tag is not None:
-        from groot_ray.model.tags import default_modality_configs, resolve_tag, tag_value
+        from groot_ray.model.shared.tags import default_modality_configs, resolve_tag, tag_value
 
         default = default_modality_configs(tag_value(resolve_tag(tag)))
         if default is not None:

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 def ls(storage: Root = "./outputs", endpoint: Endpoint = None) -> None:
     """List the experiments in storage with their sizes and last use."""
     from groot_ray.storage import open_location
-    from groot_ray.storage.catalogue import experiments, experiments_table
+    from groot_ray.storage.catalog import experiments, experiments_table
 
     print(experiments_table(experiments(open_location(storage, endpoint))))
 
@@ -29,7 +29,7 @@ def ls(storage: Root = "./outputs", endpoint: Endpoint = None) -> None:
 def show(name: Name, storage: Root = "./outputs", endpoint: Endpoint = None) -> None:
     """Show the stages of an experiment: keys, manifests, attempts, checkpoints, sizes."""
     from groot_ray.storage import open_location
-    from groot_ray.storage.catalogue import describe_experiment
+    from groot_ray.storage.catalog import describe_experiment
 
     print(describe_experiment(open_location(storage, endpoint) / name))
 
@@ -58,6 +58,6 @@ def export(
 ) -> None:
     """Copy a finished dataset, checkpoint or evaluation to a plain folder."""
     from groot_ray.storage import open_location
-    from groot_ray.storage.catalogue import export as export_tree
+    from groot_ray.storage.catalog import export as export_tree
 
     print(export_tree(open_location(storage, endpoint) / name, what, open_location(to)))

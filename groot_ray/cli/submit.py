@@ -52,7 +52,7 @@ def submit(
 
     The token is taken from RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token.
     """
-    from groot_ray.cluster.submit import submit as send
+    from groot_ray.cluster.submit.submit import submit as send
 
     send(
         experiment, address, stages=stage or None, env=env or (), secrets=secrets, excludes=exclude or (), working_dir=working_dir, follow=follow
@@ -61,7 +61,7 @@ def submit(
 
 def status(experiment: Target, endpoint: Endpoint = None) -> None:
     """Show how far each stage is, and the state of the last submission."""
-    from groot_ray.cluster.submit import status as state
+    from groot_ray.cluster.submit.submit import status as state
 
     print(state(experiment, endpoint))
 
@@ -74,7 +74,7 @@ def logs(
     endpoint: Endpoint = None,
 ) -> None:
     """Show the logs of the stages from storage, also after their cluster is gone."""
-    from groot_ray.cluster.submit import logs as read
+    from groot_ray.cluster.submit.submit import logs as read
 
     for text in read(experiment, stage, attempt, follow, endpoint):
         print(text, end="", flush=True)
@@ -87,6 +87,6 @@ def stop(
     endpoint: Endpoint = None,
 ) -> None:
     """Let the running stage save a checkpoint, then stop it."""
-    from groot_ray.cluster.submit import stop as end
+    from groot_ray.cluster.submit.submit import stop as end
 
     print(end(experiment, stage, wait, endpoint))

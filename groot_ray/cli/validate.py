@@ -24,7 +24,7 @@ def command(
     """Check widths, lengths, videos, numbering, modality slices and statistics; every problem names its episode and column."""
     import json
 
-    from groot_ray.dataset.validate import validate_dataset
+    from groot_ray.dataset.checks.validate import validate_dataset
     from groot_ray.storage import mirror, open_location
 
     folder = mirror(open_location(dataset, endpoint), Path(cache))

@@ -51,7 +51,7 @@ def run(stage: str) -> None:
 
     Before the plan is made nobody knows the stage's folder; the Job's attempt then lies beside the plan, and the stage claims its own.
     """
-    from groot_ray.cluster.pipeline import look
+    from groot_ray.cluster.status.pipeline import look
     from groot_ray.stages import run_stage
     from groot_ray.storage.lease import adopt_attempt
 

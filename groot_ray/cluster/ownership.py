@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from groot_ray.cluster.api import ApiError, Kubernetes, inside_pod
+from groot_ray.cluster.kube.api import ApiError, Kubernetes, inside_pod
 from groot_ray.errors import GrootRayError
 
 log = logging.getLogger(__name__)

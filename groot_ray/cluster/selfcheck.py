@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from groot_ray.cluster.job import NEVER_AGAIN, read_document
-from groot_ray.cluster.pipeline import experiment_location, look
+from groot_ray.cluster.job.job import NEVER_AGAIN, read_document
+from groot_ray.cluster.status.pipeline import experiment_location, look
 from groot_ray.errors import GrootRayError
 from groot_ray.experiment.cluster import ClusterOptions
 from groot_ray.storage import check_storage

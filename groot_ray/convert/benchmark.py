@@ -25,7 +25,7 @@ VARIANTS = ("import only", "naive", "ours", "floor, all packets", "floor, needed
 def run_variant(variant: str, dataset: str, embodiment: str, episode: int) -> int:
     """Convert (or decode) once; returns the number of source frames."""
     from groot_ray.convert.measure import measure_episode
-    from groot_ray.dataset.lerobot import open_source
+    from groot_ray.dataset.source.lerobot_v2 import open_source
     from groot_ray.embodiment.load import load_embodiment
     from groot_ray.experiment.schema import ConversionOptions
     from groot_ray.storage import open_location

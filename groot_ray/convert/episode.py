@@ -11,14 +11,14 @@ import numpy as np
 
 from groot_ray.convert.measure import episode_sampling, episode_tasks
 from groot_ray.convert.resample import Sampling, resample_action, resample_state
-from groot_ray.dataset import layout
+from groot_ray.dataset.groot import layout
 from groot_ray.errors import DataError
 from groot_ray.experiment.schema import ConversionOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from groot_ray.dataset.lerobot import SourceDataset
+    from groot_ray.dataset.source.lerobot_v2 import SourceDataset
     from groot_ray.embodiment.schema import Camera, Embodiment
 
 

@@ -13,7 +13,7 @@ from groot_ray.convert.episode import Numbering, numeric_table, write_parquet
 from groot_ray.convert.ledger import Entry
 from groot_ray.convert.plan import Job
 from groot_ray.convert.task import Conversion, hash_file, paths_of, source_of
-from groot_ray.dataset import layout
+from groot_ray.dataset.groot import layout
 from groot_ray.errors import DataError
 from groot_ray.statistics.files import MapParts, compute_statistics
 from groot_ray.video.encode import codec_named
@@ -86,7 +86,7 @@ def close_gaps(
     """Move episodes up into the numbers of those that turned out to be broken.
 
     Going up through the numbers, a file is overwritten only after its own episode has moved. What an earlier, killed run has moved
-    already is recognised by the hash in the ledger, so this may be begun again at any point.
+    already is recognized by the hash in the ledger, so this may be begun again at any point.
     """
     if len(planned) == len(jobs):
         return

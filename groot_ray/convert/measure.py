@@ -16,7 +16,7 @@ from groot_ray.experiment.schema import ConversionOptions
 if TYPE_CHECKING:
     import numpy as np
 
-    from groot_ray.dataset.lerobot import SourceDataset
+    from groot_ray.dataset.source.lerobot_v2 import SourceDataset
     from groot_ray.embodiment.schema import Embodiment
 
 

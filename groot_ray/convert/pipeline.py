@@ -14,7 +14,7 @@ from groot_ray.convert.plan import ConversionPlan, check_same, made_from, make_p
 from groot_ray.convert.splits import Splits, split_episodes
 from groot_ray.convert.stream import nodes, stream
 from groot_ray.convert.task import Conversion, Lease, run_job
-from groot_ray.dataset.lerobot import SourceDataset, open_source
+from groot_ray.dataset.source.lerobot_v2 import SourceDataset, open_source
 from groot_ray.errors import ConfigurationError, DataError
 from groot_ray.experiment.schema import ConversionOptions, SplitOptions
 from groot_ray.progress import Listener, progress

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from groot_ray.convert.measure import Measure, measure_episode
 from groot_ray.convert.splits import PARTS, Splits
-from groot_ray.dataset import layout
+from groot_ray.dataset.groot import layout
 from groot_ray.errors import ConfigurationError, DataError
 from groot_ray.experiment.schema import ConversionOptions, result_options
 
 if TYPE_CHECKING:
-    from groot_ray.dataset.lerobot import SourceDataset
+    from groot_ray.dataset.source.lerobot_v2 import SourceDataset
     from groot_ray.embodiment.schema import Embodiment
     from groot_ray.storage import Location
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from groot_ray.convert.episode import Numbering, convert_episode
 from groot_ray.convert.ledger import Entry, File
 from groot_ray.convert.plan import ConversionPlan, Job
-from groot_ray.dataset import layout
-from groot_ray.dataset.lerobot import SourceDataset, SourceEpisode
+from groot_ray.dataset.groot import layout
+from groot_ray.dataset.source.lerobot_v2 import SourceDataset, SourceEpisode
 from groot_ray.errors import DataError
 from groot_ray.experiment.schema import ConversionOptions
 from groot_ray.storage import Location, manifest, open_location

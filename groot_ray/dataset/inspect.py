@@ -11,7 +11,7 @@ from groot_ray.embodiment.mapping import source_width
 from groot_ray.errors import DataError
 
 if TYPE_CHECKING:
-    from groot_ray.dataset.lerobot import SourceDataset
+    from groot_ray.dataset.source.lerobot_v2 import SourceDataset
     from groot_ray.embodiment.schema import Embodiment
 
 COUNTERS = ("timestamp", "frame_index", "episode_index", "index", "task_index")

@@ -47,7 +47,7 @@ class Source(Protocol):
 
 
 def propose_embodiment(source: Source, name: str | None = None) -> Embodiment:
-    """Propose a description: neighbouring dimensions of one limb become a component, arms RELATIVE, hands and bases ABSOLUTE.
+    """Propose a description: neighboring dimensions of one limb become a component, arms RELATIVE, hands and bases ABSOLUTE.
 
     Raises:
         DataError: the dataset has no state or action column, or no camera.
@@ -94,7 +94,7 @@ def _names(source: Source, column: str, other: str) -> list[str] | int:
 
 
 def _components(names: Sequence[str] | int) -> list[dict[str, Any]]:
-    """Runs of neighbouring dimensions of the same limb; a column without names is one component."""
+    """Runs of neighboring dimensions of the same limb; a column without names is one component."""
     if isinstance(names, int):
         return [{"key": "joints", "start": 0, "end": names}]
     words = [snake(name) for name in names]

@@ -56,7 +56,7 @@ def read_modality_config(path: str | Path, tag: str | None = None) -> tuple[str,
     Raises:
         ConfigurationError: as `read_modality_configs`; or the file does not register `tag`, or several and none was named.
     """
-    from groot_ray.model.tags import resolve_tag
+    from groot_ray.model.shared.tags import resolve_tag
 
     registered = read_modality_configs(path)
     if tag is None:
@@ -75,7 +75,7 @@ def read_modality_config(path: str | Path, tag: str | None = None) -> tuple[str,
 
 def _run(file: Path) -> dict[str, Any]:
     """Run the file with the stand-ins; its prints go to our standard error, its answer through a file."""
-    from groot_ray.model.tags import EMBODIMENT_TAGS, default_modality_configs
+    from groot_ray.model.shared.tags import EMBODIMENT_TAGS, default_modality_configs
 
     tags = {name: tag.value for name, tag in EMBODIMENT_TAGS.items()}
     built_in = [name for name in tags if default_modality_configs(name) is not None]
@@ -97,7 +97,7 @@ def _run(file: Path) -> dict[str, Any]:
 
 def _checked(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The configuration in full form, after the checks that every configuration goes through."""
-    from groot_ray.model.modality import modality_configs_json, parse_modality_configs
+    from groot_ray.model.shared.modality import modality_configs_json, parse_modality_configs
 
     checked = modality_configs_json(parse_modality_configs(config, where))
     horizon = len(checked["action"]["delta_indices"])

@@ -1,7 +1,7 @@
 """The typed description of a robot: how its recorded columns become GR00T's state and action vectors, and back.
 
 A description lists *components* (``left_arm``, ``left_hand`` ...). Each takes a slice of a source column and becomes `dims`
-neighbouring columns of the converted vector, in the order of the list. The same description converts datasets, names the
+neighboring columns of the converted vector, in the order of the list. The same description converts datasets, names the
 dimensions in plots, writes the modality configuration and turns the model's actions into the robot's own.
 """
 
@@ -226,7 +226,7 @@ class Embodiment(Described):
     @field_validator("tag")
     @classmethod
     def _known_tag(cls, value: str) -> str:
-        from groot_ray.model.tags import resolve_tag
+        from groot_ray.model.shared.tags import resolve_tag
 
         return resolve_tag(value)
 
@@ -313,7 +313,7 @@ class Embodiment(Described):
         size: int = 256,
     ) -> dict[str, Any]:
         """Turn the robot's live state and camera frames into a policy's observation; see `observation.observation`."""
-        from groot_ray.embodiment.observation import observation
+        from groot_ray.policy.robot import observation
 
         return observation(self, state, frames, instruction, size)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from groot_ray.dataset.modality import Modality, Slice
+    from groot_ray.dataset.groot.modality import Modality, Slice
     from groot_ray.embodiment.schema import Embodiment
 
 

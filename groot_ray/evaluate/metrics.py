@@ -1,6 +1,6 @@
 """Open-loop metrics of predicted actions, as pure functions of arrays.
 
-All are taken in the units of the dataset (radians, metres per second ...), never of normalised actions. `score` rates one
+All are taken in the units of the dataset (radians, meters per second ...), never of normalized actions. `score` rates one
 trajectory, `average` takes the plain mean over trajectories, whatever their lengths, as GR00T N1.6's open-loop script does.
 """
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from groot_ray.dataset.groot.layout import EPISODES
 from groot_ray.dataset.jsonl import parse_jsonl
-from groot_ray.dataset.layout import EPISODES
 from groot_ray.evaluate.checkpoints import Checkpoint, find_checkpoints
 from groot_ray.evaluate.record import Before, Record, part_to_evaluate, read_record
 from groot_ray.evaluate.results import compare, describe, verdict

@@ -35,12 +35,12 @@ def plot_actions(
         title: headline of the figure.
         layout: names, units and reality of the D columns.
         prediction: float [n, D] and truth: float [n, D], in the units of the dataset.
-        state: current state of the components whose state has the action's dimensions, each float [n, width]; drawn in grey.
+        state: current state of the components whose state has the action's dimensions, each float [n, width]; drawn in gray.
         starts: frames at which the model predicted; marked with dots on the prediction.
         fps: frames per second, for the axis of time.
 
     Returns:
-        The picture as PNG bytes. Dimensions that the robot does not have (padding, copies, constants) have a grey background.
+        The picture as PNG bytes. Dimensions that the robot does not have (padding, copies, constants) have a gray background.
     """
     from matplotlib.figure import Figure
 

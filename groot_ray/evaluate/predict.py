@@ -12,12 +12,12 @@ from groot_ray.evaluate.layout import ActionLayout, action_layout
 from groot_ray.evaluate.rating import Trajectory
 
 if TYPE_CHECKING:
-    from groot_ray.dataset.groot import GrootDataset
+    from groot_ray.dataset.groot.dataset import GrootDataset
     from groot_ray.embodiment.schema import Embodiment
 
 
 class Predictor(Protocol):
-    """What open-loop evaluation asks of a policy; `groot_ray.model.policy.Policy` is one."""
+    """What open-loop evaluation asks of a policy; `groot_ray.policy.policy.Policy` is one."""
 
     tag: str
 

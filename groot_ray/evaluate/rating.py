@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 DEFINITIONS = {
-    "units": "errors are in the units of the dataset, not normalised; a threshold X is the same number for every dimension",
+    "units": "errors are in the units of the dataset, not normalized; a threshold X is the same number for every dimension",
     "mse": "mean of the squared error over all frames and dimensions of a trajectory",
     "mae": "mean of the absolute error over all frames and dimensions of a trajectory",
     "success": "Success@X: share of frames in which the absolute error of every dimension is below X",

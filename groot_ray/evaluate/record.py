@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groot_ray.dataset.layout import INFO, choose_part
+from groot_ray.dataset.groot.layout import INFO, choose_part
 from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.schema import ModelOptions
 from groot_ray.storage import Location, NotFoundError, open_location
 
 if TYPE_CHECKING:
-    from groot_ray.model.gr00t import Gr00tN1d6
+    from groot_ray.model.n1d6.network import Gr00tN1d6
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def read_record(checkpoint: Location) -> Record:
     """Read a checkpoint's record of its run; one that is missing or of another program gives an empty record."""
     import yaml
 
-    from groot_ray.train.experiment_cfg import CONF
+    from groot_ray.train.checkpoints.experiment_cfg import CONF
 
     try:
         content = yaml.safe_load((checkpoint / CONF).read_text())
@@ -108,8 +108,8 @@ def untrained_model(before: Before | None, cache: Path, endpoint: str | None, de
     Raises:
         ConfigurationError: they are not recorded, or the base checkpoint is not there any more.
     """
-    from groot_ray.model.policy import inference_device, inference_dtypes
-    from groot_ray.model.weights import load_model, new_model
+    from groot_ray.model.n1d6.weights import load_model, new_model
+    from groot_ray.policy.policy import inference_device, inference_dtypes
     from groot_ray.train.start import base_folder
 
     if before is None:

@@ -19,10 +19,10 @@ from groot_ray.storage import Location, open_location
 from groot_ray.storage.tree import mirror
 
 if TYPE_CHECKING:
-    from groot_ray.dataset.groot import GrootDataset
+    from groot_ray.dataset.groot.dataset import GrootDataset
     from groot_ray.embodiment.schema import Embodiment
     from groot_ray.experiment.schema import EvaluationOptions
-    from groot_ray.model.policy import Policy
+    from groot_ray.policy.policy import Policy
 
 ONLY_FOR_RESUME = frozenset({"optimizer.safetensors"})
 
@@ -59,7 +59,7 @@ def run_policy(run: Run, after_each: Callable[[], None] = lambda: None) -> dict[
         ConfigurationError: an option does not fit the checkpoint or the dataset.
         DataError: checkpoint and dataset do not fit each other, or one is broken.
     """
-    from groot_ray.dataset.groot import GrootDataset
+    from groot_ray.dataset.groot.dataset import GrootDataset
 
     cache = Path(run.cache).expanduser()
     dataset = GrootDataset(mirror(run.dataset, cache))
@@ -108,7 +108,7 @@ def recorded_embodiment(checkpoint: Path) -> Embodiment | None:
 
 def load_policy(run: Run, cache: Path, model: Any = None) -> Policy:
     """The policy of a run on this machine, with its checkpoint's weights or with `model`."""
-    from groot_ray.model.policy import Policy
+    from groot_ray.policy.policy import Policy
 
     folder = mirror(run.checkpoint, cache, without=ONLY_FOR_RESUME)
     tokenizer: str | Path | None = run.tokenizer

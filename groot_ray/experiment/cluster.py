@@ -50,7 +50,7 @@ class Toleration(TypedDict, total=False):
 
 
 class Affinity(TypedDict, total=False):
-    """Rules for nodes and neighbours, as in a pod."""
+    """Rules for nodes and neighbors, as in a pod."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 

@@ -119,10 +119,10 @@ class TrainingOptions(Strict):
 
     learning_rate: float = Field(1e-4, gt=0, description="peak learning rate of AdamW")
     global_batch_size: int = Field(
-        64, ge=1, description="samples per optimiser step over all workers and accumulation steps"
+        64, ge=1, description="samples per optimizer step over all workers and accumulation steps"
     )
-    gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches per optimiser step and worker")
-    max_steps: int = Field(10000, ge=1, description="optimiser steps")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches per optimizer step and worker")
+    max_steps: int = Field(10000, ge=1, description="optimizer steps")
     warmup_ratio: float = Field(
         0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises linearly"
     )
@@ -182,7 +182,7 @@ class TrainingOptions(Strict):
         known = ("brightness", "contrast", "saturation", "hue")
         for key in value or {}:
             if key not in known:
-                raise ValueError(f"{key!r} is no colour jitter parameter; there are {', '.join(known)}")
+                raise ValueError(f"{key!r} is no color jitter parameter; there are {', '.join(known)}")
         return value
 
     @property

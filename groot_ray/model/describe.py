@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from groot_ray.model.gr00t import Gr00tN1d6
-from groot_ray.model.processor import Processor
-from groot_ray.model.trainable import TuneFlags, apply_tune_flags, describe_trainable
-from groot_ray.model.weights import read_config, tensor_headers
+from groot_ray.model.n1d6.network import Gr00tN1d6
+from groot_ray.model.n1d6.processor import Processor
+from groot_ray.model.n1d6.weights import read_config, tensor_headers
+from groot_ray.model.shared.trainable import TuneFlags, apply_tune_flags, describe_trainable
 
 
 def describe(directory: Path) -> str:

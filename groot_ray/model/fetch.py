@@ -7,9 +7,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from groot_ray.errors import ConfigurationError
-from groot_ray.model.tokenizer import DEFAULT_TOKENIZER, FOLDER, build_tokenizer, has_tokenizer
+from groot_ray.model.shared.tokenizer import DEFAULT_TOKENIZER, FOLDER, build_tokenizer, has_tokenizer
 
-# Weights as safetensors only: other formats run code when they are read. An optimiser's state stays behind.
+# Weights as safetensors only: other formats run code when they are read. An optimizer's state stays behind.
 MODEL_FILES = (
     "config.json",
     "model*.safetensors",

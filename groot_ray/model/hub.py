@@ -1,4 +1,4 @@
-"""Files from the Hugging Face hub, with its failures told in one sentence; HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are honoured."""
+"""Files from the Hugging Face hub, with its failures told in one sentence; HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are honored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fetch_files(
     """Download the files of a model repository that match `patterns`; returns the folder that holds them.
 
     Args:
-        repository: ``organisation/name``.
+        repository: ``organization/name``.
         revision: branch, tag or commit; the default branch when not given.
         cache: the hub library's cache folder; its own default when not given. Files that are there are not fetched again.
         folder: write the files here instead of into the cache.
@@ -78,7 +78,7 @@ def _explained(error: Exception, repository: str, revision: str | None, endpoint
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, errors.HFValidationError):
         return ConfigurationError(
-            f"cannot fetch {what}: {repository!r} is neither a folder that exists nor the name of a hub repository (organisation/name)"
+            f"cannot fetch {what}: {repository!r} is neither a folder that exists nor the name of a hub repository (organization/name)"
         )
     if isinstance(error, errors.GatedRepoError):
         return ConfigurationError(

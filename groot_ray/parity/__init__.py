@@ -1,6 +1,6 @@
 """Comparison with recorded outputs of the reference implementation, quantity by quantity, for any folder of that form.
 
-Only cli imports it; it imports model, train's optimiser, dataset and statistics.
+Only cli imports it; it imports model, train's optimizer, dataset and statistics.
 """
 
 from __future__ import annotations

@@ -12,19 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from groot_ray.dataset import layout
-from groot_ray.dataset.groot import GrootDataset
-from groot_ray.dataset.shards import Shard, schedule, shard_episodes, shard_lengths
-from groot_ray.model.processor import Processor
-from groot_ray.model.prompt import formalize, render
-from groot_ray.model.tokenizer import build_tokenizer, has_tokenizer
+from groot_ray.dataset.groot.dataset import GrootDataset, layout
+from groot_ray.dataset.groot.shards import Shard, schedule, shard_episodes, shard_lengths
+from groot_ray.model.n1d6.processor import Processor
+from groot_ray.model.n1d6.prompt import formalize, render
+from groot_ray.model.shared.tokenizer import build_tokenizer, has_tokenizer
 from groot_ray.parity.check import Check, absent, close, equal, guarded
 from groot_ray.statistics.files import dataset_statistics
 from groot_ray.statistics.mixture import merge_statistics
 from groot_ray.storage import open_location
 
 PART = "data"
-NORMALISED = 1e-6
+NORMALIZED = 1e-6
 STATISTICS = 1e-6
 PROCESSOR, CONFIGS = "data/processor/processor_config.json", "data/modality_configs.json"
 SEED = 42  # the reference's, for shards and their order
@@ -74,7 +73,7 @@ class Recorded:
 
     @cached_property
     def processor(self) -> Processor:
-        """The recorded processor; without the real vocabulary prompts cannot be tokenised."""
+        """The recorded processor; without the real vocabulary prompts cannot be tokenized."""
         return Processor.from_directory(self.folder / "data" / "processor", tokenizer=self.tokenizer or "tiny")
 
     @property
@@ -116,7 +115,7 @@ class Recorded:
 
     @cached_property
     def samples(self) -> dict[tuple[int, int], dict[str, np.ndarray]]:
-        """Normalised state and action of every (episode, step) of the dataset, taken directly and not from shards."""
+        """Normalized state and action of every (episode, step) of the dataset, taken directly and not from shards."""
         found = {}
         blank = {key: np.zeros((1, 32, 32, 3), np.uint8) for key in self.configs["video"]["modality_keys"]}
         for position in range(len(self.dataset)):
@@ -127,7 +126,7 @@ class Recorded:
         return found
 
     def found(self, state: np.ndarray, action: np.ndarray) -> tuple[int, int] | None:
-        """The (episode, step) whose normalised state and action these are."""
+        """The (episode, step) whose normalized state and action these are."""
         best = min(
             self.samples,
             key=lambda place: float(
@@ -195,7 +194,7 @@ def _sample(recorded: Recorded) -> Iterator[Check]:
         ours = recorded.processor.process(raw, train=mode == "train", rng=np.random.default_rng(0))
         for name in ("state", "action"):
             if f"{mode}.{name}" in theirs:
-                yield close(PART, f"{mode} {name}, normalised", ours[name], theirs[f"{mode}.{name}"], NORMALISED)
+                yield close(PART, f"{mode} {name}, normalized", ours[name], theirs[f"{mode}.{name}"], NORMALIZED)
         if f"{mode}.action_mask" in theirs:
             yield equal(PART, f"{mode} action mask", np.asarray(ours["action_mask"]), theirs[f"{mode}.action_mask"])
         if f"{mode}.embodiment_id" in theirs:
@@ -218,7 +217,7 @@ def _sample(recorded: Recorded) -> Iterator[Check]:
     decoded = recorded.processor.decode_action(theirs["eval.action"][None], recorded.tag, states)
     for key in recorded_keys:
         yield close(
-            PART, f"decoded action {key.split('.', 1)[1]}", decoded[key.split(".", 1)[1]], theirs[key], NORMALISED
+            PART, f"decoded action {key.split('.', 1)[1]}", decoded[key.split(".", 1)[1]], theirs[key], NORMALIZED
         )
 
 
@@ -262,7 +261,7 @@ def _batch(recorded: Recorded) -> Iterator[Check]:
             samples[row]["language"] = _instruction_of(recorded, place, samples[row], theirs, row)
     batch = recorded.processor.collate([recorded.processor.process(sample, train=False) for sample in samples])
     for name in ("state", "action"):
-        yield close(PART, f"batch {name}", batch[name], theirs[f"batch.{name}"], NORMALISED)
+        yield close(PART, f"batch {name}", batch[name], theirs[f"batch.{name}"], NORMALIZED)
     for name in ("action_mask", "embodiment_id"):
         yield equal(PART, f"batch {name}", batch[name].numpy(), theirs[f"batch.{name}"])
     pixels = [image[None] if image.ndim == 3 else image for image in batch["pixel_values"]]
@@ -271,7 +270,7 @@ def _batch(recorded: Recorded) -> Iterator[Check]:
         yield equal(PART, "batch pixel values: pictures", len(pixels), count)
     for index, image in enumerate(pixels):
         if f"batch.pixel_values_{index}" in theirs:
-            yield close(PART, f"batch pixel values {index}", image, theirs[f"batch.pixel_values_{index}"], NORMALISED)
+            yield close(PART, f"batch pixel values {index}", image, theirs[f"batch.pixel_values_{index}"], NORMALIZED)
     if recorded.tokenizer is None:
         yield absent(PART, "batch tokens", "no real vocabulary: give it with --tokenizer")
         return
@@ -324,7 +323,7 @@ def _statistics(recorded: Recorded) -> Iterator[Check]:
 
 
 def _merged(recorded: Recorded) -> Iterator[Check]:
-    """The statistics that the reference's run normalises with: of a single dataset here, so those of its parts by key."""
+    """The statistics that the reference's run normalizes with: of a single dataset here, so those of its parts by key."""
     needed = ("data/statistics_merged.json", f"dataset/{layout.STATS}")
     if missing := lacking(recorded, "merged statistics", *needed):
         yield from missing
@@ -408,8 +407,8 @@ def _stream(recorded: Recorded) -> Iterator[Check]:
             state = max(state, float(np.abs(recorded.samples[place]["state"] - their_state).max()))
             action = max(action, float(np.abs(recorded.samples[place]["action"] - their_action).max()))
     yield equal(PART, "samples of the stream found by (episode, step)", places.count(None), 0, f"{len(places)} samples")
-    yield Check(PART, "samples of the stream: state", state, NORMALISED, state <= NORMALISED)
-    yield Check(PART, "samples of the stream: action", action, NORMALISED, action <= NORMALISED)
+    yield Check(PART, "samples of the stream: state", state, NORMALIZED, state <= NORMALIZED)
+    yield Check(PART, "samples of the stream: action", action, NORMALIZED, action <= NORMALIZED)
     if recorded.file("data/shards.json") is not None:
         recorded_shards = recorded.json("data/shards.json")
         first = recorded_shards["shards"][recorded_shards["schedule"][0][1]]

@@ -1,4 +1,4 @@
-"""The network against the reference's: activations, loss, gradients, five optimiser steps, denoised actions, stored names."""
+"""The network against the reference's: activations, loss, gradients, five optimizer steps, denoised actions, stored names."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from groot_ray.model.config import Gr00tConfig
-from groot_ray.model.gr00t import Gr00tN1d6
-from groot_ray.model.sizes import config as size_config
-from groot_ray.model.trainable import TuneFlags, apply_tune_flags
-from groot_ray.model.weights import apply_dtype_policy, load_model, save_model
+from groot_ray.model.n1d6.config import Gr00tConfig
+from groot_ray.model.n1d6.network import Gr00tN1d6
+from groot_ray.model.n1d6.sizes import config as size_config
+from groot_ray.model.n1d6.weights import apply_dtype_policy, load_model, save_model
+from groot_ray.model.shared.trainable import TuneFlags, apply_tune_flags
 from groot_ray.parity.check import ACTIVATION, LOSS, Check, absent, close, equal, guarded
 from groot_ray.parity.recorder import Recorder
-from groot_ray.train.optimizer import build_adamw, decays
+from groot_ray.train.step.optimizer import build_adamw, decays
 
 PART = "network"
 WEIGHT_DECAY = 1e-5
@@ -39,7 +39,7 @@ def network_checks(fixtures: Path) -> list[Check]:
     if not missing:
         for quantity, function in (
             ("training forward", _training),
-            ("optimiser", _optimiser),
+            ("optimizer", _optimizer),
             ("inference", _inference),
             ("bf16", _bf16),
             ("parameters", _parameters),
@@ -180,10 +180,10 @@ def _gradients(model: Gr00tN1d6, theirs: dict[str, torch.Tensor]) -> Iterator[Ch
     yield equal(PART, "parameters with a gradient", extra, [], f"{len(theirs)} tensors")
 
 
-def _optimiser(recorded: Recorded) -> Iterator[Check]:
+def _optimizer(recorded: Recorded) -> Iterator[Check]:
     steps, after = recorded.arrays("adamw_fp32.npz"), recorded.tensors("after_5_steps.safetensors")
     if steps is None or after is None:
-        yield absent(PART, "five optimiser steps", "no adamw_fp32.npz with after_5_steps.safetensors")
+        yield absent(PART, "five optimizer steps", "no adamw_fp32.npz with after_5_steps.safetensors")
         return
     model = recorded.model()
     rate = float(steps["lr"])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from groot_ray.model.gr00t import Gr00tN1d6
+from groot_ray.model.n1d6.network import Gr00tN1d6
 
 WINDOW = 14  # patches; the reference orders patches by windows before its encoder
 

@@ -53,7 +53,7 @@ class Convert(Stage):
         return Made(made.to_json(), conversion_files(context.output, bool(made.bad)), _sentence(made))
 
     def look(self, work: Work) -> None:
-        from groot_ray.dataset.lerobot import open_source
+        from groot_ray.dataset.source.lerobot_v2 import open_source
 
         _ = work.embodiment
         location = source_of(work.experiment).location
@@ -62,7 +62,7 @@ class Convert(Stage):
 
     def run_plain(self, context: Context) -> Made:
         from groot_ray.convert.splits import split_episodes
-        from groot_ray.dataset.lerobot import open_source
+        from groot_ray.dataset.source.lerobot_v2 import open_source
 
         experiment = context.work.experiment
         source = self._plain_source(context)

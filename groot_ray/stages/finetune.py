@@ -18,7 +18,7 @@ from groot_ray.storage.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
     from groot_ray.experiment.schema import ModelOptions
-    from groot_ray.train.launcher import FinetuneSummary
+    from groot_ray.train.ray.launcher import FinetuneSummary
 
 
 class Finetune(Stage):
@@ -73,7 +73,7 @@ class Finetune(Stage):
         return f"{place.folder.uri}/checkpoint-{manifest.made.get('step')}"
 
     def _train(self, context: Context, force: bool) -> FinetuneSummary:
-        from groot_ray.train.launcher import finetune
+        from groot_ray.train.ray.launcher import finetune
 
         work, output = context.work, context.output
         experiment = work.experiment

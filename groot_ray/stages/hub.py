@@ -1,6 +1,6 @@
 """The Hugging Face hub: which commit a name means, which files it has, and bringing them to storage, checked, one by one.
 
-HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured, as huggingface_hub reads them.
+HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honored, as huggingface_hub reads them.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from groot_ray.storage import Entry, Location, open_location
 from groot_ray.storage.manifest import generation_name, hash_file
 
 if TYPE_CHECKING:
-    from groot_ray.dataset.lerobot import SourceDataset
+    from groot_ray.dataset.source.lerobot_v2 import SourceDataset
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def _look_at_hub(experiment: Experiment, name: str, source: Source, latest: Sour
 
 def _choose(experiment: Experiment, location: Location) -> tuple[SourceDataset, list[int]]:
     """The dataset with the episodes that are asked for, and their numbers."""
-    from groot_ray.dataset.lerobot import open_source
+    from groot_ray.dataset.source.lerobot_v2 import open_source
 
     dataset = open_source(location)
     wanted = experiment.source.episodes

@@ -1,4 +1,4 @@
-"""Running stages: recognise what is done, claim an attempt, make the rest, commit.
+"""Running stages: recognize what is done, claim an attempt, make the rest, commit.
 
 A stage that is done is skipped with a line that says where its result is. One that is not is claimed, so that two runs of the same
 experiment never write side by side: the second waits, and then finds the work done.

@@ -37,7 +37,7 @@ def write_dataset(root: Path, episodes: int, frames: int) -> None:
     import numpy as np
 
     from groot_ray.convert.episode import to_table, write_parquet
-    from groot_ray.dataset import layout
+    from groot_ray.dataset.groot import layout
 
     rng = np.random.default_rng(0)
     vector = {"dtype": "float32", "shape": [DIMS], "names": None}

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from groot_ray.dataset import layout
 from groot_ray.dataset.columns import read_columns
 from groot_ray.dataset.features import width
+from groot_ray.dataset.groot import layout
+from groot_ray.dataset.groot.modality import Modality, parse_modality
 from groot_ray.dataset.jsonl import parse_jsonl
-from groot_ray.dataset.modality import Modality, parse_modality
 from groot_ray.errors import DataError
 from groot_ray.statistics.relative import RelativeAction, relative_actions
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from groot_ray.dataset import layout
+from groot_ray.dataset.groot import layout
 from groot_ray.errors import DataError
 from groot_ray.statistics.columns import NumericDataset, numeric_dataset, relative_name
 from groot_ray.statistics.moments import Moments
-from groot_ray.statistics.percentiles import Bracket, RankSearch, Sample, interpolate, neighbours, quantiles_of
+from groot_ray.statistics.percentiles import Bracket, RankSearch, Sample, interpolate, neighbors, quantiles_of
 from groot_ray.storage import open_location
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _percentiles(
             continue
         brackets[name] = Bracket.around(kept, QUANTILES)
         expected += _share_between(brackets[name], kept) * moments[name].count * len(kept)
-    ranks = {name: neighbours(moments[name].count, QUANTILES) for name in brackets}
+    ranks = {name: neighbors(moments[name].count, QUANTILES) for name in brackets}
     searches: dict[str, Any] = {}
     counted = _count(parts, brackets, map_parts) if brackets and expected <= memory.between else {}
     for name, (wanted, weights) in ranks.items():

@@ -1,6 +1,6 @@
 """Exact percentiles of float32 columns, with numpy's linear interpolation, in fixed memory and mergeable across workers.
 
-A percentile lies between two neighbouring values of the sorted column, so the values of two ranks are wanted. Three ways to them:
+A percentile lies between two neighboring values of the sorted column, so the values of two ranks are wanted. Three ways to them:
 
 - `Sample` keeps every n-th row in the first pass. Where that is every row, its quantiles are the answer.
 - `Bracket`: otherwise the sample tells two values between which the wanted ones lie almost surely. A second pass counts what is below
@@ -20,7 +20,7 @@ DIGITS = (12, 10, 10)  # bits of each pass of a rank search, highest first; toge
 DEVIATIONS = 5.0  # half the width of a bracket, in standard deviations of the rank that a value has in the sample
 
 
-def neighbours(count: int, quantiles: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def neighbors(count: int, quantiles: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Ranks int64 [Q, 2] (from 0) below and above each quantile of `count` values, and float64 [Q] weights of the upper ones."""
     positions = np.asarray(quantiles, np.float64) * (count - 1)
     below = np.floor(positions).astype(np.int64)
@@ -29,14 +29,14 @@ def neighbours(count: int, quantiles: Sequence[float]) -> tuple[np.ndarray, np.n
 
 
 def interpolate(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """float64 [Q, C] from the neighbouring values [Q, 2, C] and the upper ones' weights [Q]."""
+    """float64 [Q, C] from the neighboring values [Q, 2, C] and the upper ones' weights [Q]."""
     pairs = values.astype(np.float64)
     return pairs[:, 0] + (pairs[:, 1] - pairs[:, 0]) * weights[:, None]
 
 
 def quantiles_of(columns: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
     """Exact quantiles float64 [Q, C] of float32 columns [C, N] by selection in memory."""
-    ranks, weights = neighbours(columns.shape[1], quantiles)
+    ranks, weights = neighbors(columns.shape[1], quantiles)
     selected = np.partition(columns, np.unique(ranks), axis=1)
     return interpolate(np.moveaxis(selected[:, ranks], 0, -1), weights)
 

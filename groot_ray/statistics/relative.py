@@ -46,7 +46,7 @@ class RelativeAction:
 
 def relative_poses(steps: Sequence[np.ndarray], reference: np.ndarray) -> np.ndarray:
     """Poses of H steps, each float32 [D, n], seen from the reference poses [Ds, n]: float32 [H, D, n], float64 inside."""
-    from groot_ray.model.rotation import relative_pose
+    from groot_ray.model.shared.rotation import relative_pose
 
     chunks = np.stack(steps).transpose(2, 0, 1)
     return np.ascontiguousarray(relative_pose(chunks, reference.T).transpose(1, 2, 0), np.float32)

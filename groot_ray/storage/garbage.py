@@ -11,7 +11,7 @@ from typing import Any
 
 from groot_ray.errors import ConfigurationError
 from groot_ray.progress import format_size
-from groot_ray.storage.catalogue import PLAN, Result, ago, is_experiment, is_proof, need_experiment, results
+from groot_ray.storage.catalog import PLAN, Result, ago, is_experiment, is_proof, need_experiment, results
 from groot_ray.storage.check import CHECK_FOLDER
 from groot_ray.storage.location import Entry, Location, open_location
 from groot_ray.storage.manifest import MANIFEST

@@ -65,7 +65,7 @@ def for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
 def mirror(source: Location, cache: Path, without: frozenset[str] = frozenset()) -> Path:
     """A local folder with all files of `source`: the folder itself when local, else a complete copy below `cache`.
 
-    A copy may do `without` some files, given by their paths (an optimiser's state, for those who only use the model).
+    A copy may do `without` some files, given by their paths (an optimizer's state, for those who only use the model).
 
     Copies are shared by the processes of a node (the first fetches, the others wait for it), fetched again where the source's file
     has changed, and compared by size; a call on a complete copy costs one listing.

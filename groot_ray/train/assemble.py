@@ -12,22 +12,22 @@ import torch
 from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.keys import digest
 from groot_ray.experiment.schema import ModelOptions, TrainingOptions, result_options
-from groot_ray.model.gr00t import Gr00tN1d6
-from groot_ray.model.processor import Processor
-from groot_ray.model.tags import tag_value
-from groot_ray.model.trainable import TuneFlags
+from groot_ray.model.n1d6.network import Gr00tN1d6
+from groot_ray.model.n1d6.processor import Processor
+from groot_ray.model.shared.tags import tag_value
+from groot_ray.model.shared.trainable import TuneFlags
 from groot_ray.storage import Location, mirror
-from groot_ray.train.checkpoint import read_training
-from groot_ray.train.collective import Collective
-from groot_ray.train.device import Precision, training_precision
-from groot_ray.train.experiment_cfg import RunRecord
-from groot_ray.train.frames import DatasetInMemory
-from groot_ray.train.loop import LoopOptions, TrainState
+from groot_ray.train.checkpoints.checkpoint import read_training
+from groot_ray.train.checkpoints.experiment_cfg import RunRecord
+from groot_ray.train.checkpoints.run_folder import Saved
+from groot_ray.train.checkpoints.saver import Lease
 from groot_ray.train.modalities import choose_modality_configs, choose_statistics, choose_tag
-from groot_ray.train.phases import Phase
-from groot_ray.train.run_folder import Saved
-from groot_ray.train.saver import Lease
+from groot_ray.train.order.phases import Phase
 from groot_ray.train.start import base_folder, starting_model, starting_processor, tokenizer_source
+from groot_ray.train.step.collective import Collective
+from groot_ray.train.step.device import Precision, training_precision
+from groot_ray.train.step.frames import DatasetInMemory
+from groot_ray.train.step.loop import LoopOptions, TrainState
 
 FORMAT = 1
 # Options that may change between two starts of one run: they cannot change a result, or are recorded otherwise.
@@ -131,7 +131,7 @@ def resume(
     cache: Path,
     collective: Collective,
 ) -> TrainState:
-    """Put a checkpoint into the model and the optimiser, on every worker; a local copy of one in S3 is removed afterwards."""
+    """Put a checkpoint into the model and the optimizer, on every worker; a local copy of one in S3 is removed afterwards."""
     folder = mirror(saved.folder, cache)
     state = read_training(folder, model, optimizer, options)
     collective.decide(None)  # all workers have read

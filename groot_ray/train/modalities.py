@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groot_ray.errors import ConfigurationError, DataError, GrootRayError, ServiceUnavailableError
-from groot_ray.model.tags import NEW_EMBODIMENT, default_modality_configs, resolve_tag, tag_value
+from groot_ray.model.shared.tags import NEW_EMBODIMENT, default_modality_configs, resolve_tag, tag_value
 from groot_ray.storage import open_location
 
 if TYPE_CHECKING:
-    from groot_ray.dataset.groot import GrootDataset
+    from groot_ray.dataset.groot.dataset import GrootDataset
     from groot_ray.experiment.schema import ModelOptions
-    from groot_ray.model.processor import Processor
+    from groot_ray.model.n1d6.processor import Processor
 
 log = logging.getLogger(__name__)
 
@@ -100,13 +100,13 @@ def choose_modality_configs(
 
 
 def _known() -> set[str]:
-    from groot_ray.model.tags import EMBODIMENT_TAGS
+    from groot_ray.model.shared.tags import EMBODIMENT_TAGS
 
     return set(EMBODIMENT_TAGS)
 
 
 def choose_statistics(dataset: GrootDataset, modality_configs: Mapping[str, Any]) -> dict[str, Any]:
-    """Normalisation statistics of the dataset: its files', or computed now where they are missing or were made for another horizon."""
+    """Normalization statistics of the dataset: its files', or computed now where they are missing or were made for another horizon."""
     try:
         return dataset.statistics(modality_configs)
     except DataError as error:

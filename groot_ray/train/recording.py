@@ -10,16 +10,16 @@ from typing import Any, Protocol
 
 import torch
 
-from groot_ray.dataset import layout
+from groot_ray.dataset.groot import layout
 from groot_ray.experiment.keys import digest
 from groot_ray.storage import Location
 from groot_ray.train.assemble import FinetunePlan, Parts, identity
-from groot_ray.train.checkpoint import Snapshot, take_snapshot
-from groot_ray.train.experiment_cfg import write_experiment_cfg
-from groot_ray.train.loop import Kind, LoopOptions, TrainState
-from groot_ray.train.run_folder import RunFolder
-from groot_ray.train.saver import Saver
-from groot_ray.train.stop_watch import StopWatch
+from groot_ray.train.checkpoints.checkpoint import Snapshot, take_snapshot
+from groot_ray.train.checkpoints.experiment_cfg import write_experiment_cfg
+from groot_ray.train.checkpoints.run_folder import RunFolder
+from groot_ray.train.checkpoints.saver import Saver
+from groot_ray.train.step.loop import Kind, LoopOptions, TrainState
+from groot_ray.train.step.stop_watch import StopWatch
 from groot_ray.train.trackers import WANDB_CONFIG, TensorBoard, Tracker, WeightsAndBiases, each
 
 Tell = Callable[[dict[str, Any]], None]

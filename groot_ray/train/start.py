@@ -10,16 +10,16 @@ import torch
 
 from groot_ray.experiment.schema import ModelOptions, TrainingOptions
 from groot_ray.model.fetch import check_model, locate_model
-from groot_ray.model.gr00t import Gr00tN1d6
-from groot_ray.model.processor import Processor
-from groot_ray.model.sizes import config as size_config
-from groot_ray.model.tokenizer import DEFAULT_TOKENIZER, TINY
-from groot_ray.model.trainable import TuneFlags, apply_tune_flags, describe_trainable
-from groot_ray.model.weights import apply_dtype_policy, load_model, new_model, read_config
+from groot_ray.model.n1d6.network import Gr00tN1d6
+from groot_ray.model.n1d6.processor import Processor
+from groot_ray.model.n1d6.sizes import config as size_config
+from groot_ray.model.n1d6.weights import apply_dtype_policy, load_model, new_model, read_config
+from groot_ray.model.shared.tokenizer import DEFAULT_TOKENIZER, TINY
+from groot_ray.model.shared.trainable import TuneFlags, apply_tune_flags, describe_trainable
 from groot_ray.storage import mirror, open_location
 
 if TYPE_CHECKING:
-    from groot_ray.train.device import Precision
+    from groot_ray.train.step.device import Precision
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from groot_ray.storage import Location
 from groot_ray.storage.manifest import FileRecord
-from groot_ray.train.run_folder import RunFolder, Saved
+from groot_ray.train.checkpoints.run_folder import RunFolder, Saved
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class FinetuneSummary:
         return float(self.history[-1]["loss"])
 
 
-def summarise(run: RunFolder, last: Saved, already_done: bool = False) -> FinetuneSummary:
+def summarize(run: RunFolder, last: Saved, already_done: bool = False) -> FinetuneSummary:
     """The summary of a run that ended with the checkpoint `last`."""
     made = last.manifest.made
     state = (last.folder / "trainer_state.json").read_json()

@@ -11,19 +11,19 @@ from typing import Any
 import torch
 
 from groot_ray.train.assemble import FinetunePlan, Parts, identity, loop_options, put_together, resume
-from groot_ray.train.batches import Prefetched
-from groot_ray.train.collective import Collective, first_does
-from groot_ray.train.control import Control
-from groot_ray.train.device import Feed, training_device
-from groot_ray.train.loop import Kind, LoopOptions, Trainer, TrainState
-from groot_ray.train.optimizer import build_adamw
-from groot_ray.train.parallel import wrap
-from groot_ray.train.phases import Phase
+from groot_ray.train.checkpoints.run_folder import RunFolder, Saved
+from groot_ray.train.order.phases import Phase
+from groot_ray.train.order.sampler import BatchPlan
 from groot_ray.train.recording import FirstRecording, NoRecording, Recording
-from groot_ray.train.run_folder import RunFolder, Saved
-from groot_ray.train.sampler import BatchPlan
-from groot_ray.train.samples import SampleMaker, flow_noise
 from groot_ray.train.start import tell_what_trains
+from groot_ray.train.step.batches import Prefetched
+from groot_ray.train.step.collective import Collective, first_does
+from groot_ray.train.step.control import Control
+from groot_ray.train.step.device import Feed, training_device
+from groot_ray.train.step.loop import Kind, LoopOptions, Trainer, TrainState
+from groot_ray.train.step.optimizer import build_adamw
+from groot_ray.train.step.parallel import wrap
+from groot_ray.train.step.samples import SampleMaker, flow_noise
 
 log = logging.getLogger(__name__)
 

@@ -52,9 +52,9 @@ def _encoder_options(name: str, gop: int, quality: int) -> dict[str, str]:
     options = dict(CODECS[name].options)
     options |= {"g": str(gop), "threads": "1"}
     if name == "mp4v":
-        # MPEG-4 part 2 has a quantiser (1-31) in place of a rate factor; crf 23 looks like quantiser 4.
-        quantiser = str(min(31, max(1, round(quality / 6))))
-        return options | {"qmin": quantiser, "qmax": quantiser}
+        # MPEG-4 part 2 has a quantizer (1-31) in place of a rate factor; crf 23 looks like quantizer 4.
+        quantizer = str(min(31, max(1, round(quality / 6))))
+        return options | {"qmin": quantizer, "qmax": quantizer}
     options["crf"] = str(quality)
     if name == "h264":
         options["keyint_min"] = "1"
@@ -84,7 +84,7 @@ class VideoWriter:
         self.frames = 0
         self._codec = codec
         self._size = size
-        self._colour_known = False
+        self._color_known = False
         self._container = av.open(
             str(path), "w", format="mp4", container_options={"movflags": "+faststart", "fflags": "+bitexact"}
         )
@@ -113,8 +113,8 @@ class VideoWriter:
             )
         if frame.format.name != "yuv420p":
             frame = frame.reformat(format="yuv420p")
-        if not self._colour_known:
-            self._copy_colour(frame)
+        if not self._color_known:
+            self._copy_color(frame)
             with kept_scheduling():
                 self._container.start_encoding()
         frame.pts = self.frames
@@ -123,14 +123,14 @@ class VideoWriter:
         self._container.mux(self._stream.encode(frame))
         self.frames += 1
 
-    def _copy_colour(self, frame: VideoFrame) -> None:
-        """Planes keep the source's colour matrix and range, so the new file has to name them."""
+    def _copy_color(self, frame: VideoFrame) -> None:
+        """Planes keep the source's color matrix and range, so the new file has to name them."""
         context = self._stream.codec_context
         context.colorspace = frame.colorspace
         context.color_range = frame.color_range
         context.color_primaries = frame.color_primaries
         context.color_trc = frame.color_trc
-        self._colour_known = True
+        self._color_known = True
 
     def close(self) -> None:
         """Write what the encoder still holds and finish the file."""

@@ -2,7 +2,7 @@
 
 There is one definition, `fit_frame`, on RGB pictures: cut or pad to a square, then area-average to the target size (OpenCV's
 INTER_AREA, as the published ALOHA recipe does). A live camera frame goes through it. Conversion applies the same geometry and the
-same area average directly to the decoder's YUV planes (`PlaneFitter`), which saves two colour conversions and is five times as
+same area average directly to the decoder's YUV planes (`PlaneFitter`), which saves two color conversions and is five times as
 fast. The two agree to the rounding of 8-bit YUV: the mean difference is below one level of 255, far less than what encoding
 changes afterwards; the tests hold them to that.
 """
@@ -41,7 +41,7 @@ class Box:
 def fit_boxes(height: int, width: int, size: int, fit: str) -> tuple[Box, Box]:
     """Which part of a `height` x `width` picture is used, and where in the `size` x `size` picture it goes.
 
-    crop: the centre square, from an even row and column on (so that subsampled chroma is cut alike), fills the target. letterbox:
+    crop: the center square, from an even row and column on (so that subsampled chroma is cut alike), fills the target. letterbox:
     the whole picture, its longer side filling the target, bars on even rows (for the same reason). stretch: the whole picture fills the target, whatever its shape.
     """
     whole = Box(0, 0, height, width)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from groot_ray.cluster.api import Kubernetes
+from groot_ray.cluster.kube.api import Kubernetes
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groot_ray.cluster.advice import advise_events, advise_job, advise_pod, advise_queue, last_words
+from groot_ray.cluster.kube.advice import advise_events, advise_job, advise_pod, advise_queue, last_words
 from groot_ray.experiment.cluster import quantity
 
 

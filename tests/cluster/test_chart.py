@@ -17,9 +17,9 @@ import pytest
 import yaml
 from rendering import CHART, REPOSITORY, Helm, minimal, of_kind, pod_templates, put, ray_pods, settings
 
-from groot_ray.cluster.ray_api import normal_address
-from groot_ray.cluster.release import short_name
-from groot_ray.cluster.settings import StageSettings
+from groot_ray.cluster.job.settings import StageSettings
+from groot_ray.cluster.kube.release import short_name
+from groot_ray.cluster.ray.jobs import normal_address
 from groot_ray.embodiment import load_embodiment
 from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.cluster import quantity

@@ -12,8 +12,7 @@ import pytest
 from rendering import Helm, minimal, of_kind, settings
 from small_hub import Hub, small_hub
 
-from groot_ray.cluster.api import ApiError, Kubernetes
-from groot_ray.cluster.cluster_checks import (
+from groot_ray.cluster.doctor.cluster_checks import (
     check_cluster,
     full_name,
     images_of,
@@ -22,11 +21,12 @@ from groot_ray.cluster.cluster_checks import (
     pods_of,
     training_memory,
 )
-from groot_ray.cluster.doctor import check as examine
-from groot_ray.cluster.doctor import check_checkpoint, check_dataset, check_stages
-from groot_ray.cluster.findings import Finding, guarded
-from groot_ray.cluster.release import in_order, short_name
-from groot_ray.cluster.status import describe, progress_line
+from groot_ray.cluster.doctor.doctor import check as examine
+from groot_ray.cluster.doctor.doctor import check_checkpoint, check_dataset, check_stages
+from groot_ray.cluster.doctor.findings import Finding, guarded
+from groot_ray.cluster.kube.api import ApiError, Kubernetes
+from groot_ray.cluster.kube.release import in_order, short_name
+from groot_ray.cluster.status.status import describe, progress_line
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError
 from groot_ray.experiment.document import Document, build_document
 
@@ -369,7 +369,7 @@ def test_what_pods_cannot_see_is_told_where_the_experiment_is_for_a_cluster(
     assert told(examine(read)) == expected
     alone = read.model_copy(update={"cluster": None})
     assert not told(examine(alone)), "groot-ray run needs no pods"
-    monkeypatch.setattr("groot_ray.cluster.doctor.from_kubeconfig", lambda *words: a_cluster(node("g", gpus=2)))
+    monkeypatch.setattr("groot_ray.cluster.doctor.doctor.from_kubeconfig", lambda *words: a_cluster(node("g", gpus=2)))
     assert told(examine(alone, "a-context")) == told(examine(alone, cluster=True)) == expected
 
 
@@ -547,7 +547,7 @@ def test_progress_in_a_line() -> None:
 
 
 def test_the_api_is_asked_again_when_it_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groot_ray.cluster.api.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("groot_ray.cluster.kube.api.time.sleep", lambda seconds: None)
     answers = [(500, b"{}"), (429, b"{}"), (200, b'{"a": 1}')]
     kube = Kubernetes(lambda *words: answers.pop(0), "x")
     assert kube.get("/y") == {"a": 1}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ray._private.utils import update_envs
 
 from groot_ray.cluster.driver import document_from_environment, document_variable
-from groot_ray.cluster.ray_api import NEVER_SET, literal
+from groot_ray.cluster.ray.jobs import NEVER_SET, literal
 from groot_ray.experiment.document import build_document
 
 

@@ -15,15 +15,15 @@ import pytest
 from api_server import ApiServer
 from job_api import TOKEN, JobApi, job_api
 
-from groot_ray.cluster import job as job_module
-from groot_ray.cluster import ray_cluster
-from groot_ray.cluster.api import Kubernetes
-from groot_ray.cluster.deadline import worked
-from groot_ray.cluster.job import PodTerminated, StageJob
-from groot_ray.cluster.pipeline import look
-from groot_ray.cluster.ray_api import RayJobs
-from groot_ray.cluster.ray_cluster import KubeRayPlace, StaticPlace, wait_for_ray
-from groot_ray.cluster.settings import StageSettings
+from groot_ray.cluster.job.deadline import worked
+from groot_ray.cluster.job.job import PodTerminated, StageJob
+from groot_ray.cluster.job import job as job_module
+from groot_ray.cluster.job.settings import StageSettings
+from groot_ray.cluster.kube.api import Kubernetes
+from groot_ray.cluster.ray import clusters as ray_cluster
+from groot_ray.cluster.ray.clusters import KubeRayPlace, StaticPlace, wait_for_ray
+from groot_ray.cluster.ray.jobs import RayJobs
+from groot_ray.cluster.status.pipeline import look
 from groot_ray.errors import (
     ConfigurationError,
     GrootRayError,

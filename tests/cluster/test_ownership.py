@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from groot_ray.cluster.api import ApiError, Kubernetes
+from groot_ray.cluster.kube.api import ApiError, Kubernetes
 from groot_ray.cluster.ownership import own
 
 OWNED = {"namespace": "robots", "owner": "walk", "jobs": ["walk-a", "walk-gone"], "statefulsets": ["walk-r1-head"]}

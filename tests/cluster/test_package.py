@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from groot_ray.cluster.package import LIMIT, pack
-from groot_ray.cluster.ray_api import normal_address
-from groot_ray.cluster.submit import environment_to_send, ray_token
+from groot_ray.cluster.ray.jobs import normal_address
+from groot_ray.cluster.submit.package import LIMIT, pack
+from groot_ray.cluster.submit.submit import environment_to_send, ray_token
 from groot_ray.errors import ConfigurationError
 
 

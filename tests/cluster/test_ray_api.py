@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from job_api import TOKEN, JobApi, job_api
 
-from groot_ray.cluster import ray_cluster
-from groot_ray.cluster.ray_api import AlreadySubmittedError, RayJobs
-from groot_ray.cluster.ray_cluster import submit_patiently
+from groot_ray.cluster.ray import clusters as ray_cluster
+from groot_ray.cluster.ray.clusters import submit_patiently
+from groot_ray.cluster.ray.jobs import AlreadySubmittedError, RayJobs
 from groot_ray.errors import ConfigurationError, GrootRayError, ServiceUnavailableError
 
 TRACE = """Traceback (most recent call last):

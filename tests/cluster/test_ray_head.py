@@ -10,7 +10,7 @@ from rendering import REPOSITORY, Helm, minimal, of_kind, settings
 
 CLIENT = """
 import json, sys, time
-from groot_ray.cluster.ray_api import RayJobs
+from groot_ray.cluster.ray.jobs import RayJobs
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError
 
 def answer(call):

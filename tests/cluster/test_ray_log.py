@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from job_api import TOKEN, JobApi, RayJob, job_api
 from rendering import REPOSITORY
 
-from groot_ray.cluster import ray_log
-from groot_ray.cluster.ray_api import RayJobs
-from groot_ray.cluster.ray_log import FollowedLog, text_after
+from groot_ray.cluster.ray import log as ray_log
+from groot_ray.cluster.ray.jobs import RayJobs
+from groot_ray.cluster.ray.log import FollowedLog, text_after
 from groot_ray.errors import ServiceUnavailableError
 
 TEXT = st.text(alphabet=st.sampled_from('ab"\\\n\x00\x1bué€😀\ufeff'), max_size=40)
@@ -111,8 +111,8 @@ def test_the_last_lines_are_asked_for_again(failures: int, said: list[str], monk
 FOLLOW = """
 import re, sys
 from pathlib import Path
-from groot_ray.cluster.ray_api import RayJobs
-from groot_ray.cluster.ray_log import FollowedLog
+from groot_ray.cluster.ray.jobs import RayJobs
+from groot_ray.cluster.ray.log import FollowedLog
 seen = 0
 def say(text):
     global seen

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from api_server import ApiServer
 
-from groot_ray.cluster.pipeline import planning_folder
-from groot_ray.cluster.status import describe
+from groot_ray.cluster.status.pipeline import planning_folder
+from groot_ray.cluster.status.status import describe
 from groot_ray.experiment.document import Document, build_document
 from groot_ray.stages import run_stage
 from groot_ray.storage.lease import claim_attempt

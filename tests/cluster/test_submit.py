@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from job_api import TOKEN, JobApi, RayJob, job_api, seen_by_process
 
-from groot_ray.cluster import ray_log
-from groot_ray.cluster import submit as module
-from groot_ray.cluster.pipeline import experiment_location
-from groot_ray.cluster.ray_api import RayJobs
-from groot_ray.cluster.submit import (
+from groot_ray.cluster.ray import log as ray_log
+from groot_ray.cluster.ray.jobs import RayJobs
+from groot_ray.cluster.status.pipeline import experiment_location
+from groot_ray.cluster.submit.submit import (
     Bar,
     Submission,
     follow_submission,
@@ -27,6 +26,7 @@ from groot_ray.cluster.submit import (
     submit,
     write_down,
 )
+from groot_ray.cluster.submit import submit as module
 from groot_ray.errors import ConfigurationError, GrootRayError, ServiceUnavailableError, TemporaryFailureError
 from groot_ray.experiment.document import load_document
 from groot_ray.storage.lease import adopt_attempt, claim_attempt

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from rendering import Helm, minimal, put
 
-from groot_ray.cluster.visible import hidden_from_pods, host_of
+from groot_ray.cluster.doctor.visible import hidden_from_pods, host_of
 from groot_ray.experiment.document import build_document, load_document
 
 MODELS = {

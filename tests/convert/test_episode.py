@@ -16,7 +16,7 @@ from datasets import write_ball2, write_parquet
 
 from groot_ray.convert.episode import Numbering, convert_episode, to_table
 from groot_ray.convert.measure import measure_episode
-from groot_ray.dataset.lerobot import SourceDataset, open_source
+from groot_ray.dataset.source.lerobot_v2 import SourceDataset, open_source
 from groot_ray.embodiment.load import load_embodiment
 from groot_ray.errors import DataError
 from groot_ray.experiment.schema import ConversionOptions

@@ -21,8 +21,7 @@ from killed import OPTIONS, SPLITS, convert
 from groot_ray.convert import pipeline, stream
 from groot_ray.convert.ledger import Ledger
 from groot_ray.convert.splits import split_episodes
-from groot_ray.dataset import layout
-from groot_ray.dataset.groot import GrootDataset
+from groot_ray.dataset.groot.dataset import GrootDataset, layout
 from groot_ray.embodiment.load import load_embodiment
 from groot_ray.errors import ConfigurationError, DataError, TemporaryFailureError
 from groot_ray.experiment.schema import ConversionOptions, SplitOptions

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from groot_ray.dataset.groot import GrootDataset
-from groot_ray.dataset.key_statistics import relative_keys
+from groot_ray.dataset.groot.dataset import GrootDataset
+from groot_ray.dataset.groot.key_statistics import relative_keys
 from groot_ray.embodiment import load_embodiment
 from groot_ray.errors import DataError
 

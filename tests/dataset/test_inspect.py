@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from groot_ray.dataset.inspect import fitting_presets, summary
-from groot_ray.dataset.lerobot import open_source
+from groot_ray.dataset.source.lerobot_v2 import open_source
 from groot_ray.storage import open_location
 
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from groot_ray.dataset import layout
+from groot_ray.dataset.groot import layout
 from groot_ray.embodiment import load_embodiment, preset_names
 
 EPISODES = [layout.WrittenEpisode(0, 30, ("a",)), layout.WrittenEpisode(1, 20, ("b", "a"))]

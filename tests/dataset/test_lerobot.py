@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from groot_ray.dataset.lerobot import open_source
+from groot_ray.dataset.source.lerobot_v2 import open_source
 from groot_ray.embodiment import load_embodiment
 from groot_ray.errors import DataError
 from groot_ray.storage import open_location

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groot_ray.dataset.samples import effective_length, frame_indices
-from groot_ray.dataset.shards import dataset_weights, schedule, shard_episodes, shard_lengths, worker_entries
+from groot_ray.dataset.groot.samples import effective_length, frame_indices
+from groot_ray.dataset.groot.shards import dataset_weights, schedule, shard_episodes, shard_lengths, worker_entries
 from groot_ray.errors import ConfigurationError
 
 

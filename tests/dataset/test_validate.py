@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from groot_ray.dataset.validate import validate_dataset
+from groot_ray.dataset.checks.validate import validate_dataset
 
 
 def lines_of(file):

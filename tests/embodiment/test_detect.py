@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from groot_ray.dataset import features as feature_rules
-from groot_ray.dataset.lerobot import open_source
+from groot_ray.dataset.source.lerobot_v2 import open_source
 from groot_ray.embodiment import load_embodiment
 from groot_ray.embodiment.detect import limb, propose_embodiment, snake
 from groot_ray.errors import DataError

@@ -73,7 +73,7 @@ def test_a_usual_file(tmp_path, call, tag):
     assert "gr00t" not in sys.modules, "nothing of the user's file may reach this process"
 
 
-def test_neighbouring_modules_may_be_imported(tmp_path):
+def test_neighboring_modules_may_be_imported(tmp_path):
     (tmp_path / "shared_settings.py").write_text("HORIZON = 8\n")
     text = (
         "from shared_settings import HORIZON\n"

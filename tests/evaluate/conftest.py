@@ -10,14 +10,14 @@ from groot_ray.convert.finish import finish
 from groot_ray.convert.plan import make_plan
 from groot_ray.convert.splits import Splits
 from groot_ray.convert.task import Conversion, run_job
-from groot_ray.dataset.groot import GrootDataset
-from groot_ray.dataset.lerobot import open_source
+from groot_ray.dataset.groot.dataset import GrootDataset
+from groot_ray.dataset.source.lerobot_v2 import open_source
 from groot_ray.embodiment import load_embodiment
 from groot_ray.experiment.schema import ConversionOptions, ModelOptions, TrainingOptions
-from groot_ray.model.processor import Processor
-from groot_ray.model.weights import new_model, save_model
+from groot_ray.model.n1d6.processor import Processor
+from groot_ray.model.n1d6.weights import new_model, save_model
 from groot_ray.storage import open_location
-from groot_ray.train.experiment_cfg import RunRecord, write_experiment_cfg
+from groot_ray.train.checkpoints.experiment_cfg import RunRecord, write_experiment_cfg
 
 
 class OurOwn:

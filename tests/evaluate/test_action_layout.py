@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from groot_ray.dataset.modality import parse_modality
+from groot_ray.dataset.groot.modality import parse_modality
 from groot_ray.embodiment import load_embodiment
 from groot_ray.errors import DataError
 from groot_ray.evaluate.layout import ActionLayout, action_layout

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from groot_ray.dataset.groot import GrootDataset
+from groot_ray.dataset.groot.dataset import GrootDataset
 from groot_ray.errors import ConfigurationError, DataError, TemporaryFailureError
 from groot_ray.evaluate.metrics import score
 from groot_ray.evaluate.open_loop import evaluate
 from groot_ray.evaluate.predict import observe
 from groot_ray.experiment.schema import EvaluationOptions
-from groot_ray.model.policy import Policy
-from groot_ray.model.weights import new_model, save_model
+from groot_ray.model.n1d6.weights import new_model, save_model
+from groot_ray.policy.policy import Policy
 from groot_ray.progress import Progress
 from groot_ray.storage import Location, open_location
 

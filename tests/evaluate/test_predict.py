@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from groot_ray.dataset.groot import GrootDataset
+from groot_ray.dataset.groot.dataset import GrootDataset
 from groot_ray.errors import ConfigurationError, DataError
 from groot_ray.evaluate.baselines import hold_pose
 from groot_ray.evaluate.predict import (

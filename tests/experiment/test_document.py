@@ -38,7 +38,7 @@ def test_examples_are_valid(path: Path) -> None:
         ({"experiment.splits.test": -1}, "'experiment.splits.test'"),
         ({"experiment.name": "Not A Name"}, "'experiment.name'"),
         ({"experiment.conversion.resample": "nearest"}, "'index', 'linspace' or 'timestamp'"),
-        ({"experiment.training.color_jitter_params": {"bright": 1.0}}, "'bright' is no colour jitter parameter"),
+        ({"experiment.training.color_jitter_params": {"bright": 1.0}}, "'bright' is no color jitter parameter"),
         (
             {"experiment.training.gradient_accumulation_steps": 65},
             "global_batch_size 64 is smaller than gradient_accumulation_steps 65",

@@ -10,11 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from groot_ray.errors import ConfigurationError, DataError
-from groot_ray.model.config import Gr00tConfig
-from groot_ray.model.gr00t import Gr00tN1d6
-from groot_ray.model.sizes import config
-from groot_ray.model.trainable import TuneFlags, apply_tune_flags, describe_trainable
-from groot_ray.model.weights import (
+from groot_ray.model.n1d6.config import Gr00tConfig
+from groot_ray.model.n1d6.network import Gr00tN1d6
+from groot_ray.model.n1d6.sizes import config
+from groot_ray.model.n1d6.weights import (
     apply_dtype_policy,
     load_model,
     new_model,
@@ -22,6 +21,7 @@ from groot_ray.model.weights import (
     save_model,
     tensor_headers,
 )
+from groot_ray.model.shared.trainable import TuneFlags, apply_tune_flags, describe_trainable
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from groot_ray.errors import ConfigurationError, DataError
-from groot_ray.model.policy import Policy, choose_tag, inference_device, seeded_noise
-from groot_ray.model.processor import Processor
-from groot_ray.model.weights import new_model, save_model
+from groot_ray.model.n1d6.processor import Processor
+from groot_ray.model.n1d6.weights import new_model, save_model
+from groot_ray.policy.policy import Policy, choose_tag, inference_device, seeded_noise
 
 HORIZON = 5
 WIDTHS = {"arm": 3, "gripper": 1}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from groot_ray.errors import DataError
-from groot_ray.model.modality import parse_modality_configs
-from groot_ray.model.observation import split_observation
+from groot_ray.model.shared.modality import parse_modality_configs
+from groot_ray.policy.observation import split_observation
 
 
 def config(keys: list[str], deltas: list[int]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from safetensors.numpy import save_file
 
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError
 from groot_ray.model.fetch import fetch_model, locate_model
-from groot_ray.model.processor import Processor
-from groot_ray.model.tokenizer import build_tokenizer
+from groot_ray.model.n1d6.processor import Processor
+from groot_ray.model.shared.tokenizer import build_tokenizer
 
 MODEL, TINY = "org/model", "org/tiny-tokenizer"
 

@@ -14,8 +14,8 @@ from PIL import Image
 from recorded import recording
 
 from groot_ray.errors import ConfigurationError
-from groot_ray.model.colour import ColourJitter, JitterDraw, jitter_albumentations, jitter_torchvision
-from groot_ray.model.images import (
+from groot_ray.model.shared.color import ColorJitter, JitterDraw, jitter_albumentations, jitter_torchvision
+from groot_ray.model.shared.images import (
     ImageOptions,
     ImageTransform,
     letter_box,
@@ -24,7 +24,7 @@ from groot_ray.model.images import (
     smart_resize,
     smart_size,
 )
-from groot_ray.model.masks import MaskAugmentation
+from groot_ray.model.shared.masks import MaskAugmentation
 
 REFERENCE = recording()
 RAW = [REFERENCE["raw_image.front"][0], REFERENCE["raw_image.wrist"][0]]
@@ -32,7 +32,7 @@ JITTER = {"brightness": 0.3, "contrast": 0.4, "saturation": 0.5, "hue": 0.08}
 
 
 def _picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A smooth colourful picture."""
+    """A smooth colorful picture."""
     small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -109,7 +109,7 @@ def test_cameras_of_other_shapes_are_letterboxed_each_by_its_own() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
-def test_letterbox_centres_the_picture(height: int, width: int) -> None:
+def test_letterbox_centers_the_picture(height: int, width: int) -> None:
     picture = np.full((height, width, 3), 7, dtype=np.uint8)
     square = letter_box(picture)
     side = max(height, width)
@@ -146,7 +146,7 @@ def test_smart_size_of_the_usual_pictures() -> None:
     assert smart_size(256, 256) == (252, 252) and smart_size(224, 224) == (224, 224) and smart_size(14, 42) == (56, 112)
 
 
-def test_rotation_turns_about_the_centre() -> None:
+def test_rotation_turns_about_the_center() -> None:
     picture = _picture(256, 256)
     transform = ImageTransform(ImageOptions(crop_fraction=1.0, random_rotation_angle=90))
     draw = transform._draw(np.random.default_rng(0))
@@ -167,8 +167,8 @@ def test_neutral_and_extreme_changes(jitter: Any) -> None:
     assert not jitter(picture, JitterDraw((("brightness", 0.0),))).any()
     flat = jitter(picture, JitterDraw((("contrast", 0.0),)))
     assert flat.min() == flat.max()
-    grey = jitter(picture, JitterDraw((("saturation", 0.0),))).astype(int)
-    assert np.ptp(grey, axis=2).max() == 0
+    gray = jitter(picture, JitterDraw((("saturation", 0.0),))).astype(int)
+    assert np.ptp(gray, axis=2).max() == 0
     red = np.zeros((4, 4, 3), dtype=np.uint8)
     red[..., 0] = 200
     np.testing.assert_allclose(jitter(red, JitterDraw((("hue", 1 / 3),))), np.roll(red, 1, axis=2), atol=1)
@@ -181,16 +181,16 @@ def test_brightness_multiplies_and_cuts_off_fractions(factor: float, level: int)
     assert (jitter_albumentations(picture, JitterDraw((("brightness", factor),))) == expected).all()
 
 
-def test_both_flavours_of_jitter_are_alike() -> None:
+def test_both_flavors_of_jitter_are_alike() -> None:
     picture = _picture(64, 64)
     for seed in range(30):
-        draw = ColourJitter.from_params(JITTER).draw(np.random.default_rng(seed))
+        draw = ColorJitter.from_params(JITTER).draw(np.random.default_rng(seed))
         difference = jitter_albumentations(picture, draw).astype(int) - jitter_torchvision(picture, draw)
         assert np.abs(difference).mean() < 3
 
 
 def test_jitter_draws_are_uniform_and_in_any_order() -> None:
-    jitter = ColourJitter.from_params(JITTER)
+    jitter = ColorJitter.from_params(JITTER)
     rng = np.random.default_rng(0)
     draws = [dict(jitter.draw(rng).changes) for _ in range(2000)]
     for name, largest in JITTER.items():
@@ -198,8 +198,8 @@ def test_jitter_draws_are_uniform_and_in_any_order() -> None:
         assert np.abs(values).max() <= largest and abs(values.mean()) < 0.05 * largest
         assert abs(values.std() - largest / np.sqrt(3)) < 0.03 * largest
     assert len({tuple(d) for d in draws}) == 24
-    assert ColourJitter.from_params({"brightness": 2.0}).draw(rng).changes[0][1] >= 0
-    assert ColourJitter.from_params({}).draw(rng).changes == ()
+    assert ColorJitter.from_params({"brightness": 2.0}).draw(rng).changes[0][1] >= 0
+    assert ColorJitter.from_params({}).draw(rng).changes == ()
 
 
 def test_torchvision_pipeline() -> None:
@@ -258,9 +258,9 @@ def test_masks_change_training_pictures_before_the_crop() -> None:
         ({"crop_fraction": 1.5}, "crop_fraction 1.5 must be above 0"),
         (
             {"color_jitter_params": {"brigthness": 1}},
-            "'brigthness' is no colour jitter parameter .did you mean 'brightness'",
+            "'brigthness' is no color jitter parameter .did you mean 'brightness'",
         ),
-        ({"color_jitter_params": {"hue": 0.6}}, "colour jitter hue is 0.6; it must be a number from 0 to 0.5"),
+        ({"color_jitter_params": {"hue": 0.6}}, "color jitter hue is 0.6; it must be a number from 0 to 0.5"),
         ({"extra_augmentation_config": {"noise": []}}, "unknown entry 'noise'"),
         ({"extra_augmentation_config": {"masked_region_transforms": [{"alpha_range": 3}]}}, "is not of the form"),
         ({"extra_augmentation_config": {"masked_region_transforms": ["x"]}}, "is not of the form"),

@@ -14,8 +14,8 @@ import torch
 from recorded import DATA, modality_configs, recorded_sample, recording, statistics_of
 
 from groot_ray.errors import ConfigurationError, DataError
-from groot_ray.model.images import smart_resize
-from groot_ray.model.processor import Processor
+from groot_ray.model.n1d6.processor import Processor
+from groot_ray.model.shared.images import smart_resize
 
 REFERENCE = recording()
 FILES = ("processor_config.json", "statistics.json", "embodiment_id.json")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groot_ray.errors import DataError
-from groot_ray.model import rotation
+from groot_ray.model.shared import rotation
 
 _axis = st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda v: sum(x * x for x in v) > 1e-4)
 _angle = st.one_of(st.floats(0, math.pi), st.floats(math.pi - 1e-6, math.pi), st.floats(0, 1e-7))

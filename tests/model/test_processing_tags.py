@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from recorded import DATA
 
 from groot_ray.errors import ConfigurationError
-from groot_ray.model.modality import ModalityConfig, modality_configs_json, parse_modality_configs
-from groot_ray.model.tags import EMBODIMENT_TAGS, default_modality_configs, resolve_tag, tag_value
+from groot_ray.model.shared.modality import ModalityConfig, modality_configs_json, parse_modality_configs
+from groot_ray.model.shared.tags import EMBODIMENT_TAGS, default_modality_configs, resolve_tag, tag_value
 
 
 def _recorded() -> dict:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from recorded import DATA, recording
 
 from groot_ray.errors import ConfigurationError
-from groot_ray.model.prompt import expand, formalize, render
-from groot_ray.model.tokenizer import Tokenizer, build_tokenizer
+from groot_ray.model.n1d6.prompt import expand, formalize, render
+from groot_ray.model.shared.tokenizer import Tokenizer, build_tokenizer
 
 PROMPT = json.loads((DATA / "prompt.json").read_text())
 TINY = build_tokenizer("tiny")

@@ -1,4 +1,4 @@
-"""Normalisation of state and action values: against the reference's numbers, a slow version, and back again."""
+"""Normalization of state and action values: against the reference's numbers, a slow version, and back again."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hypothesis.extra.numpy import arrays
 from recorded import DATA, modality_configs, part, recording, statistics_of
 
 from groot_ray.errors import ConfigurationError, DataError
-from groot_ray.model.modality import parse_modality_configs
-from groot_ray.model.normalization import MeanStd, MinMax, SinCos, min_max
-from groot_ray.model.rotation import relative_pose
-from groot_ray.model.state_action import StateActionTransform
+from groot_ray.model.shared.modality import parse_modality_configs
+from groot_ray.model.shared.normalization import MeanStd, MinMax, SinCos, min_max
+from groot_ray.model.shared.rotation import relative_pose
+from groot_ray.model.shared.state_action import StateActionTransform
 
 _floats = st.floats(-100, 100, width=32)
 _block = arrays(np.float32, (6, 3), elements=_floats)
@@ -154,7 +154,7 @@ def test_encoding_and_decoding_are_inverse(representation: dict, mean_std: bool,
 def _random_poses(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     values = rng.uniform(-1, 1, shape)
     if shape[-1] == 9:
-        from groot_ray.model.rotation import matrix_to_rot6d, rot6d_to_matrix
+        from groot_ray.model.shared.rotation import matrix_to_rot6d, rot6d_to_matrix
 
         values[..., 3:] = matrix_to_rot6d(rot6d_to_matrix(values[..., 3:] + [1, 0, 0, 0, 1, 0]))
     return values.astype(np.float32)

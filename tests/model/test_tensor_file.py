@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from groot_ray.model.tensor_file import _NAMES, write_tensors
+from groot_ray.model.shared.tensor_file import _NAMES, write_tensors
 
 shapes = st.lists(st.integers(0, 4), max_size=3)
 named = st.dictionaries(
@@ -37,7 +37,7 @@ def test_tensors_need_not_be_contiguous(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 def test_tensors_of_a_gpu_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groot_ray.model.tensor_file.STAGING", 1000)
+    monkeypatch.setattr("groot_ray.model.shared.tensor_file.STAGING", 1000)
     tensors = {
         "long": torch.rand(12345),
         "narrow": torch.rand(77, 5).to(torch.bfloat16),

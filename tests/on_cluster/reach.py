@@ -11,7 +11,7 @@ import pytest
 from space import Space
 
 import groot_ray
-from groot_ray.cluster.ray_api import RayJobs
+from groot_ray.cluster.ray.jobs import RayJobs
 from groot_ray.errors import ConfigurationError
 
 RAY_PORTS = (6379, 8265, 10001, 8080, 52365)

@@ -197,7 +197,7 @@ def steps_once_each(root: Any, space: Space, last: int) -> None:
     """Every logged step is there once, in order, up to the last."""
     states = sorted(e.relative for e in root.list() if e.relative.endswith(f"checkpoint-{last}/trainer_state.json"))
     history = [row["step"] for row in (root / states[-1]).read_json()["log_history"] if "loss" in row]
-    assert history == sorted(set(history)) and history[-1] == last, "an optimiser step was committed twice"
+    assert history == sorted(set(history)) and history[-1] == last, "an optimizer step was committed twice"
 
 
 def ready_gpu_pods(space: Space) -> list[dict[str, Any]]:

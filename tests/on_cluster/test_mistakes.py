@@ -145,7 +145,7 @@ def test_an_unknown_release(space: Space) -> None:
 @pytest.mark.parametrize("wrong", ["no-such-context"])
 def test_an_unknown_context(wrong: str, tmp_path: Path) -> None:
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(changed("context")))
-    from groot_ray.cluster.api import from_kubeconfig
+    from groot_ray.cluster.kube.api import from_kubeconfig
     from groot_ray.errors import ConfigurationError
 
     with pytest.raises(ConfigurationError, match=wrong):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from groot_ray.errors import ConfigurationError
-from groot_ray.model.weights import load_model
+from groot_ray.model.n1d6.weights import load_model
 from groot_ray.parity import run
 from groot_ray.parity.check import Check, close
 from groot_ray.parity.recorder import window_order
@@ -43,7 +43,7 @@ def test_the_committed_cut_agrees() -> None:
         "network 3B names and shapes",
         "network decayed parameters",
         "data eval images",
-        "data eval action, normalised",
+        "data eval action, normalized",
         "data batch pixel values 3",
         "data decoded action eef",
         "data stats.json action std",

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from datasets import write_ball2
 
-from groot_ray.dataset.groot import GrootDataset
-from groot_ray.dataset.validate import validate_dataset
+from groot_ray.dataset.checks.validate import validate_dataset
+from groot_ray.dataset.groot.dataset import GrootDataset
 from groot_ray.experiment.document import build_document
-from groot_ray.model.processor import Processor
+from groot_ray.model.n1d6.processor import Processor
 from groot_ray.stages import run_all
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

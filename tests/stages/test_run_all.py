@@ -10,7 +10,7 @@ from groot_ray.experiment.document import Document
 from groot_ray.stages import Outcome, run_all
 from groot_ray.stages.work import Work
 from groot_ray.storage import open_location
-from groot_ray.storage.catalogue import describe_experiment, export
+from groot_ray.storage.catalog import describe_experiment, export
 from groot_ray.storage.garbage import collect_garbage
 from groot_ray.storage.manifest import commit_manifest, read_files
 

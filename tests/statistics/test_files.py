@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from groot_ray.dataset import layout
-from groot_ray.dataset.groot import GrootDataset
+from groot_ray.dataset.groot.dataset import GrootDataset, layout
 from groot_ray.embodiment.load import load_embodiment
 from groot_ray.errors import DataError
 from groot_ray.statistics import columns

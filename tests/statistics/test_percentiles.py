@@ -11,7 +11,7 @@ from groot_ray.statistics.percentiles import (
     RankSearch,
     Sample,
     interpolate,
-    neighbours,
+    neighbors,
     ordered_keys,
     quantiles_of,
     values_of,
@@ -23,7 +23,7 @@ QUANTILES = (0.01, 0.99)
 
 def searched(parts: list[np.ndarray], quantiles: tuple[float, ...] = QUANTILES) -> np.ndarray:
     """By digits, over columns [C, n] of each part."""
-    ranks, weights = neighbours(sum(part.shape[1] for part in parts), quantiles)
+    ranks, weights = neighbors(sum(part.shape[1] for part in parts), quantiles)
     search = RankSearch(len(parts[0]))
     while not search.done:
         search = merged(search, parts).narrow(ranks.reshape(-1))
@@ -47,7 +47,7 @@ def bracketed(parts: list[np.ndarray], stride: int) -> np.ndarray | None:
         sample.update(part)
     for sample in samples[1:]:
         samples[0].merge(sample)
-    ranks, weights = neighbours(sum(part.shape[1] for part in parts), QUANTILES)
+    ranks, weights = neighbors(sum(part.shape[1] for part in parts), QUANTILES)
     found = merged(Bracket.around(samples[0].columns, QUANTILES), parts).values(ranks)
     return None if found is None else interpolate(found, weights)
 
@@ -100,7 +100,7 @@ def test_brackets_keep_little_and_tell_when_they_miss() -> None:
     bracket = Bracket.around(sample.columns, QUANTILES)
     bracket.update(data)
     assert sum(len(value) for kept in bracket.between for _, value in kept) < 0.04 * data.size
-    ranks, weights = neighbours(100_000, QUANTILES)
+    ranks, weights = neighbors(100_000, QUANTILES)
     np.testing.assert_array_equal(interpolate(bracket.values(ranks), weights), quantiles_of(data, QUANTILES))
     elsewhere = Bracket.around(sample.columns + np.float32(1.0), QUANTILES)
     elsewhere.update(data)

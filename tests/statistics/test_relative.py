@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groot_ray.errors import ConfigurationError
-from groot_ray.model.rotation import matrix_to_rot6d, matrix_to_rotvec, rotvec_to_matrix
+from groot_ray.model.shared.rotation import matrix_to_rot6d, matrix_to_rotvec, rotvec_to_matrix
 from groot_ray.statistics import relative
 from groot_ray.statistics.relative import RelativeAction, relative_actions
 

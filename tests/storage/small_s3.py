@@ -40,7 +40,7 @@ class Service:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, name: str) -> bool:
-        """Use up one of the misbehaviours that are counted."""
+        """Use up one of the misbehaviors that are counted."""
         with self.lock:
             left = getattr(self, name)
             setattr(self, name, max(left - 1, 0))

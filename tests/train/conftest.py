@@ -25,10 +25,10 @@ def train_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _write_base(folder: Path, dropout: float) -> Path:
     import torch
 
-    from groot_ray.model.config import Gr00tConfig
-    from groot_ray.model.gr00t import Gr00tN1d6
-    from groot_ray.model.processor import Processor
-    from groot_ray.model.weights import save_model
+    from groot_ray.model.n1d6.config import Gr00tConfig
+    from groot_ray.model.n1d6.network import Gr00tN1d6
+    from groot_ray.model.n1d6.processor import Processor
+    from groot_ray.model.n1d6.weights import save_model
 
     torch.manual_seed(0)
     config = Gr00tConfig.from_json(BASE_CONFIG)
@@ -88,7 +88,7 @@ def train(make_plan: Callable[..., Any]) -> Callable[..., Recorder]:
     """``train(output, **options)``: run a plan on one worker in this process; returns what it told."""
 
     def run(output: Path | Location, **options: Any) -> Recorder:
-        from groot_ray.train.collective import Alone
+        from groot_ray.train.step.collective import Alone
         from groot_ray.train.worker import train_worker
 
         recorder = Recorder()

@@ -22,14 +22,14 @@ def run(dataset: str, base: str, output: str, cache: str, max_steps: int, with_r
     """The run that the tests compare: with Ray Train around it, or on one worker of so many threads in this process."""
     model, training = ModelOptions(base=base), TrainingOptions(max_steps=max_steps, **OPTIONS)
     if with_ray:
-        from groot_ray.train.launcher import finetune
+        from groot_ray.train.ray.launcher import finetune
 
         finetune(open_location(dataset), open_location(output), model=model, training=training, cache=cache)
         return
     from training import NoLease
 
     from groot_ray.train.assemble import FinetunePlan
-    from groot_ray.train.collective import Alone
+    from groot_ray.train.step.collective import Alone
     from groot_ray.train.worker import Host, train_worker
 
     plan = FinetunePlan(open_location(dataset), open_location(output), model, training, None, None, cache, NoLease())

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from groot_ray.errors import StoppedError
-from groot_ray.train.collective import Alone, first_does
-from groot_ray.train.control import NOTHING, Control, Wish
+from groot_ray.train.step.collective import Alone, first_does
+from groot_ray.train.step.control import NOTHING, Control, Wish
 
 
 class Lockstep:

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groot_ray.dataset.groot import GrootDataset
+from groot_ray.dataset.groot.dataset import GrootDataset
 from groot_ray.errors import ConfigurationError
-from groot_ray.model.processor import Processor
-from groot_ray.train.frames import DatasetInMemory
+from groot_ray.model.n1d6.processor import Processor
 from groot_ray.train.modalities import choose_modality_configs, choose_statistics, choose_tag
-from groot_ray.train.noise import FlowNoise
-from groot_ray.train.sampler import BatchPlan
-from groot_ray.train.samples import SampleMaker
+from groot_ray.train.order.noise import FlowNoise
+from groot_ray.train.order.sampler import BatchPlan
+from groot_ray.train.step.frames import DatasetInMemory
+from groot_ray.train.step.samples import SampleMaker
 
 PICTURE = 64 * 64 * 3
 

@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from groot_ray.progress import Progress
-from groot_ray.train import follower
-from groot_ray.train.follower import Follower
+from groot_ray.train.ray import follower
+from groot_ray.train.ray.follower import Follower
 
 
 @pytest.mark.parametrize(("workers", "told"), [(2, True), (0, False)])

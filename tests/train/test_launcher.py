@@ -21,7 +21,7 @@ from groot_ray.experiment.schema import ModelOptions, TrainingOptions
 from groot_ray.progress import Progress
 from groot_ray.storage import open_location
 from groot_ray.storage.lease import attempts
-from groot_ray.train.run_folder import RunFolder
+from groot_ray.train.checkpoints.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 
@@ -52,7 +52,7 @@ def finetune(train_set: Path, base_without_dropout: Path, tmp_path: Path) -> Cal
         dataset: Path = train_set,
         **training: Any,
     ) -> Any:
-        from groot_ray.train.launcher import finetune
+        from groot_ray.train.ray.launcher import finetune
 
         return finetune(
             open_location(dataset),
@@ -141,7 +141,7 @@ def test_without_workers_the_command_trains_itself(
 def test_a_killed_worker_is_replaced_and_the_run_ends_the_same(
     train_set: Path, base: Path, whole: Path, tmp_path: Path
 ) -> None:
-    from groot_ray.train.launcher import finetune
+    from groot_ray.train.ray.launcher import finetune
 
     output = tmp_path / "run"
 
@@ -172,7 +172,7 @@ def test_a_killed_worker_is_replaced_and_the_run_ends_the_same(
 def test_a_killed_driver_is_taken_over_and_the_run_ends_the_same(
     train_set: Path, base: Path, whole: Path, tmp_path: Path
 ) -> None:
-    from groot_ray.train.launcher import finetune
+    from groot_ray.train.ray.launcher import finetune
 
     output = tmp_path / "run"
     process = start("--ray", str(train_set), str(base), str(output), str(tmp_path / "cache"), str(STEPS))
@@ -190,7 +190,7 @@ def test_a_killed_driver_is_taken_over_and_the_run_ends_the_same(
     assert largest_difference(whole, output / f"checkpoint-{STEPS}") == 0
 
 
-def test_a_finished_run_is_recognised_and_more_steps_continue_it(finetune, tmp_path: Path) -> None:
+def test_a_finished_run_is_recognized_and_more_steps_continue_it(finetune, tmp_path: Path) -> None:
     first = finetune(tmp_path / "run", max_steps=1, num_workers=0)
     again = finetune(tmp_path / "run", max_steps=1, num_workers=0)
     assert again.already_done and not first.already_done and again.weights == first.weights

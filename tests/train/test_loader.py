@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groot_ray.errors import DataError
-from groot_ray.train.loader import Loader
+from groot_ray.train.step.loader import Loader
 
 
 @given(st.integers(0, 5), st.integers(0, 8), st.integers(1, 3), st.integers(0, 4))

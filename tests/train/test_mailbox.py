@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from groot_ray.train.mailbox import MailboxLostError, RemoteMailbox
+from groot_ray.train.ray.mailbox import MailboxLostError, RemoteMailbox
 
 
 @pytest.fixture

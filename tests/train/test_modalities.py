@@ -50,7 +50,7 @@ def test_a_base_model_may_bring_tags_of_its_own(tmp_path: Path, s3) -> None:
 
 
 def test_a_conversions_folder_is_trained_on_by_its_train_part(train_set: Path, tmp_path: Path) -> None:
-    from groot_ray.dataset.layout import choose_part
+    from groot_ray.dataset.groot.layout import choose_part
 
     (tmp_path / "converted").mkdir()
     (tmp_path / "converted" / "train").symlink_to(train_set)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groot_ray.train.noise import FlowNoise, draw_flow, dropout_seed, sample_generator
+from groot_ray.train.order.noise import FlowNoise, draw_flow, dropout_seed, sample_generator
 
 places = st.tuples(st.integers(-5, 2**40), st.integers(0, 10**6), st.integers(0, 4096))
 

@@ -9,8 +9,8 @@ from training import NoLease, Recorder, largest_difference
 from groot_ray.experiment.schema import ModelOptions, TrainingOptions
 from groot_ray.storage import download_tree, upload_tree
 from groot_ray.train.assemble import FinetunePlan
-from groot_ray.train.collective import Alone
-from groot_ray.train.run_folder import RunFolder
+from groot_ray.train.checkpoints.run_folder import RunFolder
+from groot_ray.train.step.collective import Alone
 from groot_ray.train.worker import train_worker
 
 

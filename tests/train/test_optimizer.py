@@ -12,10 +12,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groot_ray.model.gr00t import Gr00tN1d6
-from groot_ray.model.trainable import TuneFlags, apply_tune_flags
-from groot_ray.model.weights import new_model, read_config
-from groot_ray.train.optimizer import build_adamw, decays, learning_rate, parameter_groups
+from groot_ray.model.n1d6.network import Gr00tN1d6
+from groot_ray.model.n1d6.weights import new_model, read_config
+from groot_ray.model.shared.trainable import TuneFlags, apply_tune_flags
+from groot_ray.train.step.optimizer import build_adamw, decays, learning_rate, parameter_groups
 
 RECORDED = Path(__file__).resolve().parents[1] / "fixtures" / "groot_n1d6" / "model"
 

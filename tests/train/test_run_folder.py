@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from groot_ray.errors import ConfigurationError
 from groot_ray.storage import Location, open_location
 from groot_ray.storage.manifest import Manifest, commit_manifest
-from groot_ray.train.optimizer import learning_rate
-from groot_ray.train.phases import Phase, next_phases, phase_of, scheduled_rate
-from groot_ray.train.run_folder import RunFolder, differences
+from groot_ray.train.checkpoints.run_folder import RunFolder, differences
+from groot_ray.train.order.phases import Phase, next_phases, phase_of, scheduled_rate
+from groot_ray.train.step.optimizer import learning_rate
 
 
 def commit(folder: Location, step: int, max_steps: int = 1000) -> None:

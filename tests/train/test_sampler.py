@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groot_ray.errors import ConfigurationError, DataError
-from groot_ray.train.permutation import permute
-from groot_ray.train.sampler import BatchPlan, SampleOrder, step_draws
+from groot_ray.train.order.permutation import permute
+from groot_ray.train.order.sampler import BatchPlan, SampleOrder, step_draws
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**64 - 1))

@@ -10,7 +10,7 @@ from training import history, largest_difference, tensors
 from groot_ray.errors import ConfigurationError, DataError, StoppedError
 from groot_ray.storage import open_location
 from groot_ray.storage.manifest import hash_file, read_manifest
-from groot_ray.train.run_folder import RunFolder
+from groot_ray.train.checkpoints.run_folder import RunFolder
 
 SERVED = {
     "config.json",
@@ -60,7 +60,7 @@ def test_a_checkpoint_has_what_serving_and_resuming_need_and_no_pickle(train, tm
 
 
 def test_a_checkpoint_serves_as_it_stands(train, tmp_path: Path) -> None:
-    from groot_ray.model.policy import Policy
+    from groot_ray.policy.policy import Policy
 
     train(tmp_path / "run", max_steps=2)
     policy = Policy(tmp_path / "run" / "checkpoint-2", "GR1", "cpu")
@@ -152,7 +152,7 @@ def test_more_steps_go_on_with_a_new_phase(train, tmp_path: Path) -> None:
     state = json.loads((tmp_path / "run" / "checkpoint-8" / "trainer_state.json").read_text())
     assert state["phases"] == [{"start": 0, "max_steps": 4}, {"start": 4, "max_steps": 8}]
     rates = [line["learning_rate"] for line in state["log_history"]]
-    from groot_ray.train.optimizer import learning_rate
+    from groot_ray.train.step.optimizer import learning_rate
 
     assert rates == pytest.approx([learning_rate(s, 4 if s < 4 else 8, 0.05, 1e-3) for s in range(8)])
     with pytest.raises(ConfigurationError, match="reached step 8"):
@@ -199,7 +199,7 @@ def test_recovery_checkpoints_hold_what_trains_and_end_with_the_run(train, tmp_p
 
 def test_a_stop_request_saves_and_stops(train, make_plan, tmp_path: Path) -> None:
     from groot_ray.train import worker
-    from groot_ray.train.collective import Alone
+    from groot_ray.train.step.collective import Alone
 
     run = RunFolder(open_location(tmp_path / "run"))
     plan = make_plan(tmp_path / "run", max_steps=100_000)
@@ -246,7 +246,7 @@ def test_a_disk_that_does_not_take_a_checkpoint(train, tmp_path: Path) -> None:
 
 
 def test_the_tail_may_be_masked(train, tmp_path: Path) -> None:
-    from groot_ray.train.sampler import SampleOrder
+    from groot_ray.train.order.sampler import SampleOrder
 
     train(tmp_path / "run", max_steps=2, tail="mask")
     assert history(tmp_path / "run" / "checkpoint-2").keys() == {1, 2}

@@ -79,7 +79,7 @@ class Recorder:
 
 
 def tensors(folder: Path) -> dict[str, Any]:
-    """All tensors of a checkpoint folder, weights and optimiser."""
+    """All tensors of a checkpoint folder, weights and optimizer."""
     from safetensors.torch import load_file
 
     return {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}

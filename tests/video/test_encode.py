@@ -95,18 +95,18 @@ def test_frames_of_the_wrong_size_are_refused(tmp_path: Path) -> None:
         writer.write(np.zeros((64, 64, 3), np.uint8))
 
 
-def test_the_colour_matrix_of_the_source_is_kept(tmp_path: Path) -> None:
-    """A source in BT.709 must not come out as if it were BT.601: the colours would shift."""
+def test_the_color_matrix_of_the_source_is_kept(tmp_path: Path) -> None:
+    """A source in BT.709 must not come out as if it were BT.601: the colors would shift."""
     source = tmp_path / "bt709.mp4"
-    colours = np.zeros((96, 96, 3), np.uint8)
-    colours[:, :48], colours[:, 48:] = (220, 30, 30), (30, 200, 40)
+    colors = np.zeros((96, 96, 3), np.uint8)
+    colors[:, :48], colors[:, 48:] = (220, 30, 30), (30, 200, 40)
     with av.open(str(source), "w") as container:
         stream = container.add_stream(
             "libx264", rate=20, options={"crf": "5", "colorspace": "bt709", "color_range": "tv"}
         )
         stream.width = stream.height = 96
         stream.pix_fmt = "yuv420p"
-        frame = av.VideoFrame.from_ndarray(colours, format="rgb24").reformat(format="yuv420p", dst_colorspace="ITU709")
+        frame = av.VideoFrame.from_ndarray(colors, format="rgb24").reformat(format="yuv420p", dst_colorspace="ITU709")
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     expected = all_frames(source)[0]

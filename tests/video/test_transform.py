@@ -96,7 +96,7 @@ def test_planes_agree_with_the_definition_on_a_real_recording(aloha_dataset: Pat
 
 
 @pytest.mark.parametrize("size", [(270, 480), (480, 642), (260, 346), (1242, 2208)])
-def test_a_square_with_an_odd_centre_is_cut_alike(size: tuple[int, int]) -> None:
+def test_a_square_with_an_odd_center_is_cut_alike(size: tuple[int, int]) -> None:
     y, x = np.mgrid[0 : size[0], 0 : size[1]]
     wave = 127 + 100 * np.sin(x / size[0] * 40) * np.cos(y / size[0] * 50)
     picture = np.repeat(wave[..., None], 3, axis=-1).astype(np.uint8)

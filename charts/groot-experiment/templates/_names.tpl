@@ -3,7 +3,7 @@
 {{/*
 The release's name as all names begin with it: short enough for Kubernetes' 63 letters and KubeRay's 47, and a DNS-1035 label (a letter
 first, no dots), as Services and RayClusters need it. Helm allows more; such a name is changed and gets a hash of what it was.
-groot_ray.cluster.release.short_name does the same.
+groot_ray.cluster.kube.release.short_name does the same.
 */}}
 {{- define "groot.full" -}}
 {{- $name := include "groot.given" . -}}

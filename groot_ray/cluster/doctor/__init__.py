@@ -1,0 +1,1 @@
+"""`groot-ray doctor`: finds mistakes before any resource is requested."""

@@ -1,0 +1,1 @@
+"""`groot-ray cluster status`: each stage with its Job, pods and progress."""

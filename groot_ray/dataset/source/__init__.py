@@ -1,0 +1,1 @@
+"""Source datasets as robots record them, one module per format."""
