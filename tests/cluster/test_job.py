@@ -15,9 +15,9 @@ import pytest
 from api_server import ApiServer
 from job_api import TOKEN, JobApi, job_api
 
+from groot_ray.cluster.job import job as job_module
 from groot_ray.cluster.job.deadline import worked
 from groot_ray.cluster.job.job import PodTerminated, StageJob
-from groot_ray.cluster.job import job as job_module
 from groot_ray.cluster.job.settings import StageSettings
 from groot_ray.cluster.kube.api import Kubernetes
 from groot_ray.cluster.ray import clusters as ray_cluster

@@ -15,6 +15,7 @@ from job_api import TOKEN, JobApi, RayJob, job_api, seen_by_process
 from groot_ray.cluster.ray import log as ray_log
 from groot_ray.cluster.ray.jobs import RayJobs
 from groot_ray.cluster.status.pipeline import experiment_location
+from groot_ray.cluster.submit import submit as module
 from groot_ray.cluster.submit.submit import (
     Bar,
     Submission,
@@ -26,7 +27,6 @@ from groot_ray.cluster.submit.submit import (
     submit,
     write_down,
 )
-from groot_ray.cluster.submit import submit as module
 from groot_ray.errors import ConfigurationError, GrootRayError, ServiceUnavailableError, TemporaryFailureError
 from groot_ray.experiment.document import load_document
 from groot_ray.storage.lease import adopt_attempt, claim_attempt
