@@ -1,7 +1,7 @@
-"""Errors that are meant for people, each with the process exit code that tells a mistake from an accident.
+"""Errors with a message for the user and the process exit code that says whether to retry.
 
-The message of every error is one sentence: what was wrong, where (dataset, episode, column, URI), and what to do.
-The exit codes are one table for the code, the Kubernetes Jobs' pod failure policy and the documentation:
+Each message is one sentence: what is wrong, where (dataset, episode, column, URI), and what to do.
+Code, the Kubernetes Jobs' pod failure policy and the documentation share this table of exit codes:
 
 ==== =============================================  =======
 code meaning                                        retried
@@ -13,7 +13,7 @@ code meaning                                        retried
 66   a predecessor stage failed                     no
 70   stopped by a person                            no
 1    unexpected                                     yes
-69   a service is not there (storage, hub, Ray)     yes
+69   a service is unavailable (storage, hub, Ray)   yes
 75   a temporary failure (lost lease, lost worker)  yes
 ==== =============================================  =======
 """
@@ -25,19 +25,19 @@ from difflib import get_close_matches
 
 
 class GrootRayError(Exception):
-    """Base of all errors whose message is written for the user; `exit_code` is the process's."""
+    """Base of all errors whose message is for the user; `exit_code` is the exit code of the process."""
 
     exit_code = 1
 
 
 class ConfigurationError(GrootRayError):
-    """The experiment, a flag or the environment is wrong; trying again changes nothing."""
+    """The experiment, a flag or the environment is wrong; a retry does not help."""
 
     exit_code = 64
 
 
 class DataError(GrootRayError):
-    """A dataset, video, checkpoint or statistics file is wrong; trying again changes nothing."""
+    """A dataset, video, checkpoint or statistics file is wrong; a retry does not help."""
 
     exit_code = 65
 
@@ -49,24 +49,24 @@ class PredecessorFailedError(GrootRayError):
 
 
 class ServiceUnavailableError(GrootRayError):
-    """Object storage, the hub or a Ray cluster did not answer; trying again may help."""
+    """Object storage, the hub or a Ray cluster did not answer; a retry may help."""
 
     exit_code = 69
 
 
 class StoppedError(GrootRayError):
-    """A person stopped the work."""
+    """The user stopped the work."""
 
     exit_code = 70
 
 
 class TemporaryFailureError(GrootRayError):
-    """The attempt lost its lease or its workers; another attempt may go on from what it left."""
+    """The attempt lost its lease or its workers; another attempt can continue its work."""
 
     exit_code = 75
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``' (did you mean X?)'`` for the nearest of `known`, or an empty string when none is near."""
+    """Return ``' (did you mean X?)'`` for the closest match in `known`, or an empty string if none is close."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,7 +1,7 @@
-"""Progress of long work: a bar with rate and time left on a terminal, plain log lines where there is none.
+"""Progress of long-running work: a bar with rate and time left on a terminal, log lines elsewhere.
 
-A `Progress` may also have listeners (the status file in storage, a job's log): they get the same numbers, so that a bar, a log
-and `groot-ray status` never disagree.
+Listeners of a `Progress` (the status file in storage, a job's log) get the same numbers, so that bar, log and
+`groot-ray status` never disagree.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 Listener = Callable[["Snapshot"], None]
 
-RATE_SECONDS = 60.0  # a rate is taken over this time
-MARKS = 20  # ... and over no fewer counts
-MARK_SECONDS = 0.5  # counts closer together are one
+RATE_SECONDS = 60.0  # time over which a rate is measured
+MARKS = 20  # ... and the least number of counts
+MARK_SECONDS = 0.5  # counts closer together are merged
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """State of one piece of work: `done` of `total` units, `rate` in units per second, `remaining` in seconds or None."""
+    """Progress of some work: `done` of `total` units, `rate` in units per second, `remaining` seconds or None."""
 
     name: str
     done: float
@@ -63,16 +63,16 @@ def format_size(size: float) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Render a field of a log line: floats with four significant digits, all else as text."""
+    """Render a field of a log line: floats with four significant digits, others as text."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @dataclass
 class Progress:
-    """Counts units of work and tells the listeners; made by `progress`.
+    """Counts units of work and notifies the listeners; created by `progress`.
 
-    The rate is that of the last minute (and of at least as much as the last 20 counts took), so that a start, a pause or a
-    restart is soon forgotten.
+    The rate covers the last minute, or the last 20 counts if they took longer, so that a slow start or a pause
+    soon stops affecting it.
     """
 
     name: str
@@ -86,25 +86,25 @@ class Progress:
         self._marks = deque([(time.monotonic(), self.done)])
 
     def advance(self, n: float = 1, **fields: Any) -> None:
-        """Count `n` finished units and remember `fields` (loss, lr, samples/s ...) for the next line."""
+        """Count `n` finished units; `fields` (loss, lr, samples/s ...) appear in the next line."""
         self.done += n
         self.fields.update(fields)
         self._mark()
-        self._tell()
+        self._notify()
 
     def resume(self, done: float) -> None:
-        """Work begins now with `done` units that are there already; after a restart these may be fewer than were counted."""
+        """Start from `done` finished units; after a restart they may be fewer than were counted."""
         self.done = done
         self._marks = deque([(time.monotonic(), done)])
-        self._tell()
+        self._notify()
 
     def note(self, **fields: Any) -> None:
         """Change the fields without counting a unit."""
         self.fields.update(fields)
-        self._tell()
+        self._notify()
 
     def snapshot(self) -> Snapshot:
-        """The numbers as of now."""
+        """The current numbers."""
         at, before = self._marks[0]
         rate = (self.done - before) / max(time.monotonic() - at, 1e-9)
         remaining = None
@@ -120,14 +120,14 @@ class Progress:
         while len(self._marks) > MARKS and self._marks[1][0] < now - RATE_SECONDS:
             self._marks.popleft()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         state = self.snapshot()
         for listener in self.listeners:
             listener(state)
 
 
 class LogListener:
-    """Writes a log line every `interval` seconds and at the end."""
+    """Writes a log line every `interval` seconds, and one at the end."""
 
     def __init__(self, interval: float = 10.0) -> None:
         self.interval = interval
@@ -149,9 +149,9 @@ def progress(
     listeners: list[Listener] | None = None,
     log_lines: bool = True,
 ) -> Iterator[Progress]:
-    """Count work under `name`; shows a bar when standard error is a terminal, else log lines every ten seconds.
+    """Context manager that counts work under `name`: a bar if stderr is a terminal, else a log line every ten seconds.
 
-    `log_lines=False` is for work that writes log lines of its own.
+    `log_lines=False` is for work that writes its own log lines.
     """
     work = Progress(name, total, unit, list(listeners or []))
     if not sys.stderr.isatty():

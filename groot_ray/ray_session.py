@@ -1,4 +1,4 @@
-"""The Ray that this process works with: the cluster it was submitted to, or one of its own."""
+"""This process's Ray: the cluster that it was submitted to, or a local one that ends with the process."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ from groot_ray.errors import ServiceUnavailableError
 log = logging.getLogger(__name__)
 
 STARTS = 3
-GROWTH = "GROOT_RAY_GROWTH"  # JSON {"pods": n, "gpus": n}: worker pods and GPUs that the cluster can grow to; set by the stage's Job
+TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
+# JSON {"pods": n, "gpus": n}: worker pods and GPUs that the cluster can add; set by the stage's Job.
+GROWTH = "GROOT_RAY_GROWTH"
 
 
 def growth() -> dict[str, int]:
-    """What the Ray cluster that this process was submitted to can grow to, beyond what it has now; empty where nobody said."""
-    return json.loads(os.environ.get(GROWTH) or "{}")
+    """Number of pods and GPUs that the Ray cluster can still add; empty if unknown."""
+    found: dict[str, int] = json.loads(os.environ.get(GROWTH) or "{}")
+    return found
 
 
 def has_gpus() -> bool:
-    """Whether the cluster that this process is connected to has GPUs, or brings them when they are asked for."""
+    """Whether the connected cluster has GPUs or can add some."""
     import ray
 
-    return ray.cluster_resources().get("GPU", 0) > 0 or growth().get("gpus", 0) > 0
+    return bool(ray.cluster_resources().get("GPU", 0) > 0 or growth().get("gpus", 0) > 0)
 
 
 def ensure_ray(cpus: int | None = None) -> None:
-    """Connect to the cluster of RAY_ADDRESS, or start a Ray for this process alone that ends with it; once only.
+    """Connect to the cluster at RAY_ADDRESS, or start a local Ray for this process; once only.
 
-    Another Ray that happens to run on the machine is left alone. A Ray of its own has `cpus`, all of the machine's when not given.
+    Other Ray clusters on this machine are not used. A local Ray has `cpus` CPUs, by default all of the machine.
 
     Raises:
         ServiceUnavailableError: Ray does not start, or the cluster does not answer.
     """
-    # A busy machine needs more than Ray's 30 s to start; read when Ray is imported.
+    # On a busy machine Ray needs more than its default 30 s to start; the variable is read on import.
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
     import ray
 
@@ -43,17 +46,30 @@ def ensure_ray(cpus: int | None = None) -> None:
         return
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        try:
-            os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # the driver's output becomes a log file
-            ray.init(log_to_driver=True, logging_level=logging.WARNING)
-        except ConnectionError as error:
-            raise ServiceUnavailableError(
-                f"the Ray cluster at {address} does not answer ({error}); try again"
-            ) from error
-        return
+        _connect(address)
+    else:
+        _start(cpus)
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    try:
+        os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # the driver's output becomes a log file
+        ray.init(log_to_driver=True, logging_level=logging.WARNING)
+    except ConnectionError as error:
+        raise ServiceUnavailableError(f"the Ray cluster at {address} does not answer ({error}); try again") from error
+
+
+def _start(cpus: int | None) -> None:
+    import ray
+
+    # Ray protects a local cluster with a token and warns about it at each start. No action is needed: the token is
+    # created in ~/.ray, where both ends find it. RAY_AUTH_MODE can still change this.
+    logging.getLogger(TOKEN_LOGGER).setLevel(logging.ERROR)
     for start in range(1, STARTS + 1):
         try:
-            # What tasks and workers have to say comes back as values; the rest is Ray's own, kept in its session folder.
+            # Tasks and workers return results as values; Ray's own output stays in its session folder.
             ray.init(
                 address="local",
                 num_cpus=cpus,
@@ -62,12 +78,12 @@ def ensure_ray(cpus: int | None = None) -> None:
                 logging_level=logging.WARNING,
             )
             return
-        except Exception as error:  # Ray has no class of its own for a start that took too long
+        except Exception as error:  # Ray has no specific error for a start that took too long
             ray.shutdown()
             if "timed out during startup" not in str(error):
                 raise
             if start == STARTS:
                 raise ServiceUnavailableError(
-                    f"Ray did not start in {STARTS} attempts ({error}) The machine may be too busy: try again"
+                    f"Ray did not start in {STARTS} attempts ({error}); the machine may be too busy, try again"
                 ) from error
-            log.warning("Ray was too slow to start on this machine; starting it again")
+            log.warning("Ray took too long to start on this machine; trying again")

@@ -1,4 +1,4 @@
-"""Versions of what this environment runs, which all nodes of a Ray cluster have to share."""
+"""Versions of the packages in this environment; some must be equal on all nodes of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHARED = ("python", "ray", "groot_ray")  # must be equal on all nodes of a clust
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of what this environment runs; nothing is imported for it."""
+    """Versions of the packages in this environment, by name, without importing them."""
     found = {"python": ".".join(map(str, sys.version_info[:2])), "groot_ray": __version__}
     for package in ("ray", "numpy", "pyarrow", "torch", "transformers"):
         try:
@@ -28,22 +28,23 @@ def versions() -> dict[str, str]:
 
 
 def shared_versions() -> dict[str, str]:
-    """Those that have to be equal everywhere."""
+    """The versions that must be equal on all nodes of a Ray cluster."""
     return {name: value for name, value in versions().items() if name in SHARED}
 
 
 def check_node() -> None:
-    """Compare this process with the Job that started it; called by the driver and by every task and training worker.
+    """Check this process's versions against the Job that started it; called by driver, tasks and training workers.
 
     Raises:
         ConfigurationError: this node's image was built from another lock or version.
     """
-    told = os.environ.get(VERSIONS)
-    if not told:
+    expected = os.environ.get(VERSIONS)
+    if not expected:
         return
     here = versions()
-    for name, wanted in json.loads(told).items():
+    for name, wanted in json.loads(expected).items():
         if here.get(name) != wanted:
             raise ConfigurationError(
-                f"this Ray node has {name} {here.get(name)} and the stage's Job {name} {wanted}; build all images from one checkout (make images)"
+                f"this Ray node has {name} {here.get(name)} and the stage's Job {name} {wanted}; "
+                "build all images from one checkout (make images)"
             )

@@ -1,5 +1,5 @@
 # Both images from one file: docker buildx bake -f images/docker-bake.hcl
-# The variables are those of `make images`: WHEELS is a folder of wheels, PIP_CONF and CA_BUNDLE are files that become build secrets.
+# Variables as for `make images`: WHEELS is a folder of wheels; the files PIP_CONF and CA_BUNDLE become build secrets.
 variable "VERSION" { default = "0.1.0" }
 variable "REVISION" { default = "" }
 variable "REPOSITORY" { default = "localhost/groot-ray" }
@@ -8,7 +8,7 @@ variable "PIP_INDEX_URL" { default = "" }
 variable "PIP_EXTRA_INDEX_URL" { default = "" }
 variable "TORCH_INDEX_URL" { default = "" }
 variable "TORCH" { default = "torch==2.13.0" }
-variable "WHEELS" { default = "images" } # holds no wheels
+variable "WHEELS" { default = "images" } # a folder without wheels
 variable "PIP_CONF" { default = "" }
 variable "CA_BUNDLE" { default = "" }
 

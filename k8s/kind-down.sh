@@ -1,8 +1,8 @@
 #!/bin/bash
-# Remove the local cluster of kind-up.sh with everything in it.
+# Delete the local cluster of kind-up.sh and everything in it.
 set -euo pipefail
 case "${LOCAL_CLUSTER:-kind}" in
   kind) kind delete cluster --name groot-ray ;;
   minikube) minikube delete -p groot-ray ;;
-  *) echo "kind-down: LOCAL_CLUSTER is kind or minikube" >&2; exit 2 ;;
+  *) echo "kind-down: set LOCAL_CLUSTER to kind or minikube" >&2; exit 2 ;;
 esac

@@ -4,6 +4,8 @@ export CONTAINER_TOOL IMAGE_LOAD BASE_IMAGE TORCH TORCH_INDEX_URL WHEELS PIP_CON
 
 .PHONY: images images-load tools kind-up kind-down k8s-demo test-cluster test-cluster-here test-cluster-faults chart
 
+##@ Kubernetes
+
 tools: ## fetch helm and kubectl into .tools
 	@$(PYTHON) k8s/get_tools.py > /dev/null
 

@@ -1,17 +1,18 @@
 """Make the project's virtual environment, with the build of torch that fits the machine.
 
-    python3 scripts/venv.py [--venv .venv] [--extra dev] [--extra sim]
+    python3 scripts/venv.py [--venv .venv] [--extra dev]
 
-Everything is installed from `requirements.lock`, with uv (fetched into the environment by pip) and with pip's own settings: index,
-certificate and folders of wheels. The lock holds no torch, since its build depends on the machine. It comes from the first of these that has it:
+uv installs everything from `requirements.lock`. pip fetches uv itself, and uv gets pip's settings: index, certificate,
+folders of wheels and constraints. The lock leaves torch out, because its build depends on the machine. torch comes from
+the first of these that has it:
 
 1. on a machine with an NVIDIA GPU: the package index (the CUDA build);
-2. a configured folder of wheels (pip's find-links, PIP_FIND_LINKS or UV_FIND_LINKS) that holds a torch for this Python;
-3. the index that TORCH_INDEX_URL names;
+2. a folder of wheels (pip's find-links, PIP_FIND_LINKS or UV_FIND_LINKS) with a torch for this Python;
+3. the index named by TORCH_INDEX_URL;
 4. PyTorch's index of CPU builds, if it answers;
-5. the package index, whose build is for CUDA and several GB in size: with a notice.
+5. the package index, with a notice: its build is for CUDA and several GB in size.
 
-A second run finds the stamp of the first and does nothing.
+A second run with the same sources does nothing.
 """
 
 from __future__ import annotations
@@ -20,168 +21,157 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-PYTHONS = ((3, 11), (3, 13))
+# pip's setting -> uv's variable
+VARIABLES = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "constraint": "UV_CONSTRAINT",
+    "cert": "SSL_CERT_FILE",
+}
 
 
 def main() -> None:
+    """Make or update the environment of the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--venv", type=Path, default=REPOSITORY / ".venv")
-    parser.add_argument("--extra", action="append", default=[], help="extra of pyproject.toml (dev, sim, wandb, mcp)")
+    parser.add_argument("--extra", action="append", default=[], help="extra of pyproject.toml: dev, docs, wandb")
     options = parser.parse_args()
-    if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         fail(
-            f"groot_ray needs Python 3.11 to 3.13, and {sys.executable} is {sys.version.split()[0]}; name another: make PYTHON=python3.12"
+            f"groot_ray needs Python 3.11 to 3.13; {sys.executable} is {platform.python_version()}. "
+            "Name another one: make PYTHON=python3.12"
         )
     stamp = options.venv / ".groot_ray.json"
     wanted = fingerprint(options.extra)
     if stamp.exists() and wanted.items() <= json.loads(stamp.read_text()).items():
         return
     stamp.unlink(missing_ok=True)
-    make_venv(options.venv)
-    python = options.venv / "bin" / "python"
-    settings = pip_settings(python)
-    environment = uv_environment(settings)
-    run([python, "-m", "pip", "install", "--quiet", "uv"])
-    uv = [options.venv / "bin" / "uv", "pip", "install", "--quiet", "--python", python]
-    torch = torch_arguments(settings)
-    print(f"installing torch from {torch.pop(0)}", flush=True)
-    run([*uv, *torch], environment)
-    print("installing groot_ray and what it needs", flush=True)
-    lock = REPOSITORY / "requirements.lock"
-    extras = f"[{','.join(options.extra)}]" if options.extra else ""
-    run([*uv, "--constraint", lock, "--editable", f"{REPOSITORY}{extras}"], environment)
+    install(options.venv, options.extra)
     stamp.write_text(json.dumps(wanted))
 
 
+def install(venv: Path, extras: list[str]) -> None:
+    """Create the environment where there is none, then install uv, torch and groot_ray into it."""
+    python, uv = venv / "bin" / "python", venv / "bin" / "uv"
+    if not (python.exists() and (venv / "bin" / "pip").exists()):
+        shutil.rmtree(venv, ignore_errors=True)
+        run([sys.executable, "-m", "venv", venv], advice="On Debian and Ubuntu: apt-get install python3-venv")
+    run([python, "-m", "pip", "install", "--quiet", "uv"])
+    environment = uv_environment(pip_settings(python))
+    command: list[object] = [uv, "pip", "install", "--quiet", "--python", python]
+    install_torch(command, environment)
+    print("installing groot_ray and its dependencies", flush=True)
+    package = f"{REPOSITORY}[{','.join(extras)}]" if extras else REPOSITORY
+    run([*command, "--constraint", REPOSITORY / "requirements.lock", "--editable", package], environment)
+
+
 def fingerprint(extras: list[str]) -> dict[str, str]:
-    """What the environment was made from."""
+    """What the environment is made from, as stored in its stamp."""
     digest = hashlib.sha256()
     for name in ("pyproject.toml", "requirements.lock", "scripts/venv.py"):
         digest.update((REPOSITORY / name).read_bytes())
-    return {
-        "python": sys.version,
-        "sources": digest.hexdigest(),
-        "repository": str(REPOSITORY),
-        **{f"extra {name}": "installed" for name in extras},
-    }
-
-
-def make_venv(venv: Path) -> None:
-    if (venv / "bin" / "python").exists() and (venv / "bin" / "pip").exists():
-        return
-    shutil.rmtree(venv, ignore_errors=True)
-    made = subprocess.run([sys.executable, "-m", "venv", venv], capture_output=True, text=True, check=False)
-    if made.returncode:
-        fail(
-            f"{sys.executable} cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv\n"
-            f"{(made.stderr or made.stdout).strip()}"
-        )
+    installed = {f"extra {name}": "installed" for name in extras}
+    return {"python": sys.version, "sources": digest.hexdigest(), "repository": str(REPOSITORY), **installed}
 
 
 def pip_settings(python: Path) -> dict[str, list[str]]:
-    """pip's own settings (files and environment): index-url, extra-index-url, find-links, cert."""
+    """pip's own settings, from its files and PIP_* variables: each name with its values, without repetitions."""
     listed = subprocess.run([python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False).stdout
     settings: dict[str, list[str]] = {}
     for line in listed.splitlines():
         name, _, value = line.partition("=")
+        values = value.strip("'\"").replace("\\n", " ").split()
         name = name.rsplit(".", 1)[-1]
-        value = value.strip("'\"").replace("\\n", " ")
-        settings[name] = [*settings.get(name, []), *value.split()]
+        settings[name] = list(dict.fromkeys([*settings.get(name, []), *values]))
     return settings
 
 
 def uv_environment(settings: dict[str, list[str]]) -> dict[str, str]:
-    """uv's environment with pip's settings, where uv has none of its own."""
-    environment = dict(os.environ)
-    environment.setdefault("UV_LINK_MODE", "copy")
-    if settings.get("index-url"):
-        environment.setdefault("UV_DEFAULT_INDEX", settings["index-url"][-1])
-    extra = [url for url in settings.get("extra-index-url", []) if url.startswith("http")]
-    if extra:
-        environment.setdefault("UV_INDEX", " ".join(dict.fromkeys(extra)))
-        environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
-    # pip passes over a folder that is not there, uv would end.
-    links = [place for place in settings.get("find-links", []) if "://" in place or Path(place).is_dir()]
-    if links:
-        environment.setdefault("UV_FIND_LINKS", " ".join(dict.fromkeys(links)))
-    if settings.get("cert"):
-        environment.setdefault("SSL_CERT_FILE", settings["cert"][-1])
-    return environment
+    """This process's environment, with pip's settings for uv where uv has none."""
+    usable = {
+        "index-url": settings.get("index-url", [])[-1:],
+        # pip ignores a missing folder; uv would fail
+        "extra-index-url": [url for url in settings.get("extra-index-url", []) if reachable(url)],
+        "find-links": [link for link in settings.get("find-links", []) if reachable(link)],
+        "constraint": settings.get("constraint", []),
+        "cert": settings.get("cert", [])[-1:],
+    }
+    environment = {VARIABLES[name]: " ".join(values) for name, values in usable.items() if values}
+    if "UV_INDEX" in environment:
+        environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # pip's own strategy
+    return {"UV_LINK_MODE": "copy", **environment, **os.environ}
 
 
-def torch_arguments(settings: dict[str, list[str]]) -> list[str]:
-    """Where torch comes from, in words, followed by the arguments of `uv pip install`."""
+def reachable(link: str) -> bool:
+    """Whether a link is remote, or a local folder that exists."""
+    path = link.removeprefix("file://")
+    return "://" in path or Path(path).is_dir()
+
+
+def install_torch(command: list[object], environment: dict[str, str]) -> None:
+    """Install torch alone from the first source that has a build for this machine."""
+    torch = [*command, "--no-deps", "torch>=2.6"]
+    # Failing is an answer here, so uv gives up soon.
+    quick = {**environment, "UV_HTTP_TIMEOUT": "5", "UV_HTTP_RETRIES": "0"}
+    *sources, last = torch_sources(environment)
+    for name, arguments in sources:
+        tried = subprocess.run(words([*torch, "--dry-run", *arguments]), env=quick, capture_output=True, check=False)
+        if tried.returncode == 0:
+            last = name, arguments
+            break
+    name, arguments = last
+    print(f"installing torch from {name}", flush=True)
+    run([*torch, *arguments], environment)
+
+
+def torch_sources(environment: dict[str, str]) -> list[tuple[str, list[str]]]:
+    """Sources of torch, best first, each in words and as arguments of uv; the last is used if no other has a build."""
     if has_gpu():
-        return ["the package index (CUDA build: this machine has a GPU)", "torch>=2.6"]
-    wheel = torch_wheel([*settings.get("find-links", []), *os.environ.get("UV_FIND_LINKS", "").split()])
-    if wheel is not None:
-        return [f"the folder of wheels {wheel.parent}", str(wheel)]
+        return [("the package index (CUDA build, because this machine has a GPU)", [])]
+    sources = []
+    if environment.get("UV_FIND_LINKS"):
+        sources.append((f"the folder of wheels {environment['UV_FIND_LINKS']}", ["--no-index"]))
     if os.environ.get("TORCH_INDEX_URL"):
-        return [os.environ["TORCH_INDEX_URL"], "torch>=2.6", "--index", os.environ["TORCH_INDEX_URL"]]
-    if answers(TORCH_CPU_INDEX + "/torch/"):
-        return [f"{TORCH_CPU_INDEX} (CPU build)", "torch>=2.6", "--index", TORCH_CPU_INDEX]
-    print(
-        "notice: no CPU build of torch is at hand; the package index's build for CUDA follows, several GB in size",
-        flush=True,
-    )
-    return ["the package index", "torch>=2.6"]
-
-
-def torch_wheel(folders: list[str]) -> Path | None:
-    """The newest torch wheel for this Python and processor in local folders of wheels."""
-    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}-"
-    machine = os.uname().machine
-    folders = [folder.removeprefix("file://") for folder in folders]
-    wheels = [
-        wheel
-        for folder in dict.fromkeys(folders)
-        if "://" not in folder and Path(folder).is_dir()
-        for wheel in Path(folder).glob("torch-*.whl")
-        if f"-{tag}" in wheel.name and machine in wheel.name
+        return [*sources, (os.environ["TORCH_INDEX_URL"], ["--index", os.environ["TORCH_INDEX_URL"]])]
+    return [
+        *sources,
+        ("PyTorch's index of CPU builds", ["--torch-backend", "cpu"]),
+        ("the package index: found no CPU build, this one is for CUDA and several GB in size", []),
     ]
-
-    def version(wheel: Path) -> tuple[bool, list[int]]:
-        name = wheel.name.split("-")[1]
-        return "+cpu" in name, [int(part) for part in name.split("+")[0].split(".") if part.isdigit()]
-
-    return max(wheels, key=version, default=None)
 
 
 def has_gpu() -> bool:
-    """Whether the machine has an NVIDIA GPU with a driver."""
+    """Whether the machine has an NVIDIA GPU with a driver. GROOT_RAY_CPU=1 says no."""
     if os.environ.get("GROOT_RAY_CPU"):
         return False
-    if Path("/proc/driver/nvidia/version").exists():
-        return True
     tool = shutil.which("nvidia-smi")
-    return tool is not None and subprocess.run([tool, "-L"], capture_output=True, check=False).returncode == 0
+    return Path("/proc/driver/nvidia/version").exists() or (
+        tool is not None and subprocess.run([tool, "-L"], capture_output=True, check=False).returncode == 0
+    )
 
 
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=5) as reply:
-            return 200 <= reply.status < 400
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
+def run(command: list[object], environment: dict[str, str] | None = None, advice: str = "") -> None:
+    """Run a command. If it fails, print it with the advice and end this program."""
+    if subprocess.run(words(command), env=environment, check=False).returncode:
+        fail(f"this command failed, see above: {' '.join(words(command))}\n{advice}".strip())
 
 
-def run(command: list[object], environment: dict[str, str] | None = None) -> None:
-    words = [str(word) for word in command]
-    if subprocess.run(words, env=environment, check=False).returncode:
-        fail(f"this command failed, see above: {' '.join(words)}")
+def words(command: list[object]) -> list[str]:
+    """The command with all its words as strings."""
+    return [str(word) for word in command]
 
 
-def fail(sentence: str) -> None:
-    print(f"venv: {sentence}", file=sys.stderr)
+def fail(message: str) -> None:
+    """End the program with a message and exit code 1."""
+    print(f"venv: {message}", file=sys.stderr)
     raise SystemExit(1)
 
 

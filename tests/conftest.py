@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Before anything imports Ray: a busy machine needs more than its 30 s to start.
+# Before anything imports Ray: on a busy machine it needs more than its 30 s to start.
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
-# Where processes outnumber cores, threads that wait for each other must sleep instead of spinning; read when torch is imported.
+# With more processes than cores, waiting threads must sleep instead of spinning; read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Tests of the hub's client talk to a server of their own; the real hub is never asked.
+# Tests of the hub's client start their own server and never contact the real hub.
 os.environ.pop("HF_HUB_OFFLINE", None)
 
-# Machines that run tests are shared: a slow example says nothing about the code.
+# Test machines are shared, so a slow example says nothing about the code.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
@@ -32,7 +32,7 @@ def aloha_dataset() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """The folder of reference fixtures, real datasets and tokenizer beside the checkout; tests that use it skip where it is absent."""
+    """Reference fixtures, real datasets and a tokenizer beside the checkout; tests that need it skip without it."""
     shared = REPOSITORY.parent / "shared"
     if not shared.is_dir():
         pytest.skip("no ../shared beside this checkout")

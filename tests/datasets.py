@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from groot_ray.embodiment.mapping import map_columns
+from groot_ray.embodiment.modality import modality_configs
 from groot_ray.video.scheduling import kept_scheduling
 
 BALL2_CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
@@ -42,20 +44,20 @@ def write_ball2(
     info: dict[str, Any] | None = None,
     seed: int = 0,
 ) -> Path:
-    """Write a dataset in the form of the in-house recordings: LeRobot v2.1, video folders without ``observation.images.``, six columns.
+    """Write a dataset like the in-house recordings: LeRobot v2.1, six columns, video folders named by camera alone.
 
     Args:
-        path: folder to make.
+        path: folder to create.
         episodes: how many, or the number of frames of each.
         frames: frames of each episode when `episodes` is a number.
-        size: height and width of the pictures.
+        size: height and width of the images.
         codec: av1 or h264.
-        tasks: episodes take them in turns.
+        tasks: given to the episodes in turn.
         info: keys of info.json to replace; None as a value removes the key.
 
     Returns:
-        The folder. State float32 [T, 19], action float32 [T, 16]; the action is where the state is a moment later, and what the
-        cameras show moves with the arms, so that a model can learn it.
+        The folder. State float32 [T, 19], action float32 [T, 16]; the action is the state a moment later, and the
+        cameras show motion that follows the arms, so that a model can learn it.
     """
     root = Path(path)
     lengths = [frames] * episodes if isinstance(episodes, int) else list(episodes)
@@ -201,9 +203,9 @@ def write_groot(
     statistics: bool = True,
     seed: int = 0,
 ) -> Path:
-    """Write a small dataset in GR00T's layout without converting one: episodes take the tasks in turns, pictures tell their frame.
+    """Write a small dataset in GR00T's layout without a conversion; episodes take the tasks in turn.
 
-    The red of frame i is about 4 * i, so that a test can see which frame it was given.
+    The red of frame i is about 4 * i, so that a test can tell frames apart.
     """
     from groot_ray.dataset.groot import layout
     from groot_ray.statistics.files import compute_statistics
@@ -222,8 +224,8 @@ def write_groot(
             for c in (*embodiment.state, *embodiment.action)
             if c.column
         }
-        state = embodiment.map_state({name: values[:-1] for name, values in columns.items()})
-        action = embodiment.map_action({name: values[1:] for name, values in columns.items()})
+        state = map_columns(embodiment, "state", {name: values[:-1] for name, values in columns.items()})
+        action = map_columns(embodiment, "action", {name: values[1:] for name, values in columns.items()})
         write_parquet(
             root / layout.data_path(index), layout.episode_columns(state, action, fps, index, first, index % len(tasks))
         )
@@ -240,7 +242,7 @@ def write_groot(
     for name, content in layout.meta_files(embodiment, episodes, tasks, fps, layout.VideoFormat(size, "h264")).items():
         (root / name).write_text(content if isinstance(content, str) else json.dumps(content))
     if statistics:
-        compute_statistics(root, embodiment.modality_configs())
+        compute_statistics(root, modality_configs(embodiment))
     return root
 
 

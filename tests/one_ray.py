@@ -1,4 +1,4 @@
-"""One Ray for all tests that need one: a start takes many seconds."""
+"""One Ray for all tests that need one, because starting it takes many seconds."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pytest
 
 from groot_ray.ray_session import ensure_ray
 
-CPUS = 4  # counted, not had: so that three training workers fit on a laptop
-_started: list[str] = []  # the address of the Ray that tests share, once it runs
+CPUS = 4  # declared, whatever the machine has, so that three training workers fit on a laptop
+_started: list[str] = []  # address of the shared Ray, once it runs
 
 
 @pytest.fixture(scope="module")
 def one_ray(s3_server) -> None:
-    """The Ray that tests share, with `CPUS`; its workers reach the tests' S3 server by their environment."""
+    """The shared Ray, with `CPUS`; its workers find the tests' S3 server through their environment."""
     import ray
 
     if ray.is_initialized() and ray.get_runtime_context().gcs_address in _started:

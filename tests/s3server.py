@@ -1,8 +1,8 @@
-"""A real S3 server process for tests: MinIO where its binary is found, else moto's server.
+"""A real S3 server process for tests: MinIO if its binary is found, otherwise moto's server.
 
-MinIO is looked for as MINIO_BINARY, as `minio` on PATH, and packed in `../shared/cluster/bin`. Tests use the fixture `s3`: a bucket
-of their own, with the environment set as a user would set it. `minio_only` skips what moto cannot tell (it accepts any secret).
-TEST_S3_SERVER=moto chooses moto where MinIO is there, too.
+MinIO is searched as MINIO_BINARY, as `minio` on PATH, and packed in `../shared/cluster/bin`. The fixture `s3` gives a
+test its own bucket, with the environment that a user would set. `minio_only` skips tests that moto cannot run (it
+accepts any secret). TEST_S3_SERVER=moto selects moto even if MinIO is found.
 """
 
 from __future__ import annotations

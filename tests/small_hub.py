@@ -1,6 +1,6 @@
 """A small Hugging Face hub over real HTTP: repositories with branches and commits, trees, and files by commit.
 
-It asks for a token where it is told to, and counts what it was asked, so that tests see what is fetched again.
+It can require a token, and it counts requests, so that tests see what is fetched again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All nodes of a stage's Ray cluster have to come from one checkout."""
+"""All nodes of a stage's Ray cluster must run the same version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_equal_versions_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["python", "ray", "groot_ray"])
-def test_another_image_is_refused_in_a_sentence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_image_is_rejected_with_a_sentence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VERSIONS, json.dumps({**shared_versions(), name: "0.0.1"}))
     with pytest.raises(ConfigurationError, match=rf"this Ray node has {name} .* and the stage's Job {name} 0\.0\.1"):
         check_node()
@@ -27,7 +27,7 @@ def test_another_image_is_refused_in_a_sentence(name: str, monkeypatch: pytest.M
 
 @pytest.mark.slow
 def test_tasks_on_another_image_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Conversion and statistics alike: workers of a Ray have the environment in which it was started."""
+    """Conversion and statistics alike: Ray's workers have the environment in which Ray was started."""
     import ray
 
     from groot_ray.convert.stream import stream

@@ -17,13 +17,13 @@ def register(app: typer.Typer) -> None:
 def status(
     release: Annotated[str, typer.Argument(help="Name of the Helm release")],
     namespace: Annotated[
-        Optional[str], typer.Option("--namespace", "-n", help="Namespace; the context's when not given")
+        Optional[str], typer.Option("--namespace", "-n", help="Namespace; by default the context's")
     ] = None,
     context: Annotated[
-        Optional[str], typer.Option("--kube-context", help="Context of the kubeconfig; the current one when not given")
+        Optional[str], typer.Option("--kube-context", help="Context of the kubeconfig; by default the current one")
     ] = None,
 ) -> None:
-    """Show each stage of a release: its Job, pods and progress, and what to do about what does not get on."""
+    """Show each stage of a release: its Job, pods and progress, and advice for anything that is stuck."""
     from groot_ray.cluster.status.status import show
 
     print(show(release, namespace, context))

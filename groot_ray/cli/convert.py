@@ -9,12 +9,11 @@ import typer
 from groot_ray.cli import sections
 from groot_ray.cli.documents import ExperimentFile, Force, Output, document_from
 from groot_ray.cli.flags import GuideCommand, with_flags
+from groot_ray.experiment.stages import CONVERT
 
 
 def register(app: typer.Typer) -> None:
-    app.command("convert", cls=GuideCommand)(
-        with_flags(command, sections.EXPERIMENT + sections.SOURCE + sections.CONVERSION)
-    )
+    app.command(CONVERT.name, cls=GuideCommand)(with_flags(command, sections.of_stage(CONVERT)))
 
 
 def command(
@@ -25,9 +24,10 @@ def command(
 ) -> None:
     """Convert recordings to GR00T's layout: resample, map dimensions, crop and resize, encode, compute statistics.
 
-    With --output the parts (train, validation, test) are written there; else under the stage's key in the experiment's storage.
+    With --output the parts (train, validation, test) are written there; else under the stage's key in the
+    experiment's storage.
     """
     from groot_ray.stages import run_stage
 
     document = document_from(experiment, overrides or {}, {"experiment.name": "conversion"})
-    run_stage(document, "convert", force=force, output=output)
+    run_stage(document, CONVERT.name, force=force, output=output)

@@ -15,18 +15,18 @@ def register(app: typer.Typer) -> None:
 def command(
     experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml")],
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="Check the Kubernetes cluster of the current context too")
+        bool, typer.Option("--cluster", help="Also check the Kubernetes cluster of the current context")
     ] = False,
     context: Annotated[
-        Optional[str], typer.Option("--kube-context", help="Check the cluster of this context too")
+        Optional[str], typer.Option("--kube-context", help="Also check the cluster of this context")
     ] = None,
     namespace: Annotated[Optional[str], typer.Option("--namespace", "-n", help="Namespace of the release")] = None,
 ) -> None:
-    """Find out what would go wrong: schema, dataset, dims, storage rights by doing, KubeRay, nodes, GPUs, queue, images, Secrets.
+    """Find what would go wrong: schema, dataset, dims, storage rights, KubeRay, nodes, GPUs, queue, images, Secrets.
 
-    The exit code is 64 when there is a problem.
+    Storage rights are tried out. The exit code is 64 if there is a problem.
     """
-    from groot_ray.cluster.doctor.doctor import check
+    from groot_ray.cluster.doctor.checks import check
     from groot_ray.errors import ConfigurationError
     from groot_ray.experiment.document import load_document
 

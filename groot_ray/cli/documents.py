@@ -12,9 +12,9 @@ from groot_ray.experiment.document import Document, build_document, load_documen
 
 ExperimentFile = Annotated[
     Optional[Path],
-    typer.Argument(metavar="[EXPERIMENT.yaml]", help="Experiment file; flags win over it", show_default=False),
+    typer.Argument(metavar="[EXPERIMENT.yaml]", help="Experiment file; flags override it", show_default=False),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Make the stage anew, beside what exists")]
+Force = Annotated[bool, typer.Option("--force", help="Make the stage again, beside the existing result")]
 Output = Annotated[
     Optional[str],
     typer.Option(
@@ -27,7 +27,7 @@ Output = Annotated[
 
 
 def document_from(path: Path | None, overrides: dict[str, Any], defaults: dict[str, Any] | None = None) -> Document:
-    """Build the document of a command; without a file, `defaults` fill what the schema requires and the command does not need."""
+    """Build the document of a command. Without a file, `defaults` fill required keys that the command ignores."""
     if path is not None:
         return load_document(path, overrides)
     given = {**(defaults or {}), **overrides}
@@ -39,8 +39,8 @@ def document_from(path: Path | None, overrides: dict[str, Any], defaults: dict[s
 
         advice.append(
             f"--embodiment with a preset ({', '.join(preset_names())}) or the YAML description of your robot "
-            "(groot-ray inspect --propose writes a first one)"
+            "(groot-ray inspect --propose drafts one)"
         )
     if advice:
-        raise ConfigurationError(f"there is no experiment file, so give {' and '.join(advice)}")
+        raise ConfigurationError(f"without an experiment file, give {' and '.join(advice)}")
     return build_document({}, given, "the command line")

@@ -9,10 +9,11 @@ import typer
 from groot_ray.cli import sections
 from groot_ray.cli.documents import ExperimentFile, Force, Output, document_from
 from groot_ray.cli.flags import GuideCommand, with_flags
+from groot_ray.experiment.stages import DOWNLOAD
 
 
 def register(app: typer.Typer) -> None:
-    app.command("download", cls=GuideCommand)(with_flags(command, sections.EXPERIMENT + sections.SOURCE))
+    app.command(DOWNLOAD.name, cls=GuideCommand)(with_flags(command, sections.of_stage(DOWNLOAD)))
 
 
 def command(
@@ -27,4 +28,4 @@ def command(
     # The source alone matters here; an embodiment is asked for by the schema and enters the plan of `run` only.
     defaults = {"experiment.name": "dataset", "experiment.embodiment": "aloha"}
     document = document_from(experiment, overrides or {}, defaults)
-    run_stage(document, "download", force=force, output=output)
+    run_stage(document, DOWNLOAD.name, force=force, output=output)

@@ -10,12 +10,11 @@ from groot_ray.cli import sections
 from groot_ray.cli.documents import ExperimentFile, Force, Output, document_from
 from groot_ray.cli.flags import GuideCommand, with_flags
 from groot_ray.errors import ConfigurationError
+from groot_ray.experiment.stages import EVALUATE
 
 
 def register(app: typer.Typer) -> None:
-    app.command("evaluate", cls=GuideCommand)(
-        with_flags(command, sections.EXPERIMENT + sections.EVALUATION + sections.MODEL)
-    )
+    app.command(EVALUATE.name, cls=GuideCommand)(with_flags(command, sections.of_stage(EVALUATE)))
 
 
 def command(
@@ -38,9 +37,10 @@ def command(
     force: Force = False,
     overrides: Optional[dict[str, Any]] = None,
 ) -> None:
-    """Predict every --action-horizon steps over recorded episodes and compare with what was done.
+    """Predict every --action-horizon steps of recorded episodes and compare with the recorded actions.
 
-    Writes metrics.json, evaluation_summary.txt and a plot per trajectory; the same call again does nothing, unless --force is given.
+    Writes metrics.json, evaluation_summary.txt and plots of each trajectory. A repeated call does nothing, unless
+    --force is given.
     """
     overrides = overrides or {}
     if not checkpoint:
@@ -50,24 +50,24 @@ def command(
             )
         from groot_ray.stages import run_stage
 
-        run_stage(document_from(experiment, overrides), "evaluate", force=force, output=output)
+        run_stage(document_from(experiment, overrides), EVALUATE.name, force=force, output=output)
         return
     from groot_ray.evaluate.plain import evaluate_into
+    from groot_ray.evaluate.plan import EvaluationPlan
     from groot_ray.progress import progress
     from groot_ray.storage import open_location
 
     plain = {"experiment.name": "evaluation", "experiment.source.uri": ".", "experiment.embodiment": "aloha"}
     options = document_from(experiment, overrides, plain).experiment
     endpoint = options.storage.endpoint
-    with progress("evaluate", unit="trajectories") as work:
-        evaluate_into(
-            open_location(output or "./eval_results", endpoint),
-            [open_location(uri, endpoint) for uri in checkpoint],
-            open_location(dataset, endpoint) if dataset else None,
-            options.evaluation,
-            tag=options.embodiment_tag,
-            cache=options.storage.cache,
-            tokenizer=options.model.tokenizer,
-            progress=work,
-            force=force,
-        )
+    plan = EvaluationPlan(
+        [open_location(uri, endpoint) for uri in checkpoint],
+        open_location(dataset, endpoint) if dataset else None,
+        open_location(output or "./eval_results", endpoint),
+        options.evaluation,
+        tag=options.embodiment_tag,
+        tokenizer=options.model.tokenizer,
+        cache=options.storage.cache,
+    )
+    with progress(EVALUATE.name, unit="trajectories") as work:
+        evaluate_into(plan, progress=work, force=force)

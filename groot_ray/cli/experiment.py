@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(experiment: File) -> None:
-    """Check a file against the schema, its embodiment, and its parts against each other, without touching data or storage."""
+    """Check a file: schema, embodiment, and its parts against each other. Reads neither data nor storage."""
     from groot_ray.embodiment import load_embodiment
     from groot_ray.experiment.agreement import check_agreement, stages_to_run
     from groot_ray.experiment.document import load_document
@@ -31,7 +31,8 @@ def check(experiment: File) -> None:
     for doubt in check_agreement(options, robot, stages_to_run(document)):
         print(f"{experiment}: {doubt}")
     print(
-        f"{experiment}: experiment {options.name!r}, embodiment {robot.name!r} ({robot.tag}), state {robot.state_dim} dims, action {robot.action_dim} dims"
+        f"{experiment}: experiment {options.name!r}, embodiment {robot.name!r} ({robot.tag}), "
+        f"state {robot.state_dim} dims, action {robot.action_dim} dims"
     )
 
 

@@ -1,4 +1,4 @@
-"""`groot-ray finetune`: the finetune stage, or, with --dataset-path, NVIDIA's launch line with only the program's name changed."""
+"""`groot-ray finetune`: the finetune stage or, with --dataset-path, NVIDIA's launch line with another program name."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from groot_ray.cli import sections
 from groot_ray.cli.documents import ExperimentFile, Force, Output, document_from
 from groot_ray.cli.flags import GuideCommand, with_flags
 from groot_ray.errors import ConfigurationError
+from groot_ray.experiment.stages import FINETUNE
 
 log = logging.getLogger(__name__)
 
 
 def register(app: typer.Typer) -> None:
-    flags = sections.EXPERIMENT + sections.SOURCE + sections.CONVERSION + sections.MODEL + sections.TRAINING
-    app.command("finetune", cls=GuideCommand)(with_flags(command, flags))
+    app.command(FINETUNE.name, cls=GuideCommand)(with_flags(command, sections.of_stage(FINETUNE)))
 
 
 def command(
@@ -40,8 +40,9 @@ def command(
     """Finetune GR00T N1.6 on a converted dataset with Ray Train.
 
     Either an experiment file, or --dataset-path with --output-dir as in the guides:
-    groot-ray finetune --base-model-path nvidia/GR00T-N1.6-3B --dataset-path ./data/aloha_groot_format --embodiment-tag GR1
-    --output-dir ./outputs/aloha_finetune --learning-rate 1e-4 --global-batch-size 32 --max-steps 5000 --save-steps 500 --num-gpus 1
+    groot-ray finetune --base-model-path nvidia/GR00T-N1.6-3B --dataset-path ./data/aloha_groot_format
+    --embodiment-tag GR1 --output-dir ./outputs/aloha_finetune --learning-rate 1e-4 --global-batch-size 32
+    --max-steps 5000 --save-steps 500 --num-gpus 1
     """
     for name, value in {
         "--shard-size": shard_size,
@@ -61,19 +62,20 @@ def command(
             )
         from groot_ray.stages import run_stage
 
-        run_stage(document_from(experiment, overrides), "finetune", force=force, output=output)
+        run_stage(document_from(experiment, overrides), FINETUNE.name, force=force, output=output)
         return
     finetune_folder(dataset_path, output or "./outputs", document_from(experiment, overrides, _PLAIN), force)
 
 
-# What the schema requires of a document and a plain dataset folder does not use.
-_PLAIN = {"experiment.name": "finetune", "experiment.source.uri": ".", "experiment.embodiment": "aloha"}
+# The schema requires these of a document; a plain dataset folder does not use them.
+_PLAIN = {"experiment.name": FINETUNE.name, "experiment.source.uri": ".", "experiment.embodiment": "aloha"}
 
 
 def finetune_folder(dataset_path: str, output: str, document: Any, force: bool = False) -> None:
-    """Finetune on a dataset that is in GR00T's layout already and write checkpoints to a plain folder or URI."""
+    """Finetune on a dataset in GR00T's layout and write checkpoints to a plain folder or URI."""
     from groot_ray.progress import progress
     from groot_ray.storage import open_location
+    from groot_ray.train.plan import FinetunePlan
     from groot_ray.train.ray.launcher import finetune
 
     experiment = document.experiment
@@ -81,14 +83,13 @@ def finetune_folder(dataset_path: str, output: str, document: Any, force: bool =
     target = open_location(output, endpoint)
     if experiment.training.experiment_name:
         target = target / experiment.training.experiment_name
-    with progress("finetune", experiment.training.max_steps, log_lines=False) as work:
-        finetune(
-            open_location(dataset_path, endpoint),
-            target,
-            model=experiment.model,
-            training=experiment.training,
-            tag=experiment.embodiment_tag,
-            cache=experiment.storage.cache,
-            progress=work,
-            force=force,
-        )
+    plan = FinetunePlan(
+        open_location(dataset_path, endpoint),
+        target,
+        experiment.model,
+        experiment.training,
+        tag=experiment.embodiment_tag,
+        cache=experiment.storage.cache,
+    )
+    with progress(FINETUNE.name, experiment.training.max_steps, log_lines=False) as work:
+        finetune(plan, progress=work, force=force)

@@ -1,9 +1,10 @@
 """Command-line flags made from the experiment schema.
 
-`with_flags` gives a command one flag per field of the sections that it uses, named as in the document (``training.max_steps`` is
-``--max-steps``), with the schema's description as help. Values are read as YAML and checked by the schema, so a flag and the file
-accept exactly the same. `GuideCommand` reads the launch lines of NVIDIA's guides: underscores for hyphens, several values after one
-flag (``--traj-ids 0 1 2``) and spelled-out booleans (``--use-wandb True``).
+`with_flags` gives a command one flag per field of the sections that it uses, named as in the document
+(``training.max_steps`` is ``--max-steps``), with the schema's description as help. Values are read as YAML and checked
+by the schema, so a flag and the file accept exactly the same. `GuideCommand` reads the launch lines of NVIDIA's guides:
+underscores for hyphens, several values after one flag (``--traj-ids 0 1 2``) and spelled-out booleans (``--use-wandb
+True``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 from typer.core import TyperCommand
 
 from groot_ray.errors import ConfigurationError
+from groot_ray.experiment.reference import named_choices
 
 # Flags whose name is not their field's, because two sections have the field or because the guides call it otherwise.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -54,7 +56,7 @@ class GuideCommand(TyperCommand):
 
 
 def rewrite_guide_flags(args: Sequence[str], options: dict[str, Any]) -> list[str]:
-    """Rewrite ``--a_b 1 2`` to ``--a-b 1 --a-b 2`` and ``--flag True`` to ``--flag`` for the `options` that a command knows."""
+    """Rewrite ``--a_b 1 2`` to ``--a-b 1 --a-b 2`` and ``--flag True`` to ``--flag``, for known `options`."""
     words = list(args)
     written: list[str] = []
     while words:
@@ -104,7 +106,7 @@ def flag_fields(sections: Sequence[tuple[str, type[BaseModel]]]) -> dict[str, tu
 def with_flags(
     function: Callable[..., None], sections: Sequence[tuple[str, type[BaseModel]]], panels: bool = True
 ) -> Callable[..., None]:
-    """Wrap a command `function(..., overrides: dict)`: the schema's fields become flags and arrive in `overrides` by dotted name."""
+    """Turn the fields of `sections` into flags of a command, which gets them in `overrides` by dotted name."""
     fields = flag_fields(sections)
 
     def command(**parameters: Any) -> None:
@@ -147,7 +149,7 @@ def _flag(place: str, info: Any, panels: bool) -> Any:
             help=f"{info.description or ''} [dim]({_default(info)})[/dim]"
             if not info.is_required()
             else info.description,
-            metavar=None if kind is Optional[bool] else _metavar(info.annotation),
+            metavar=None if kind is Optional[bool] else "|".join(named_choices(info)) or _metavar(info.annotation),
             show_default=False,
             rich_help_panel=section if panels else None,
         ),
@@ -222,6 +224,6 @@ def read_value(place: str, annotation: Any, value: Any) -> Any:
 
 
 def _yaml(place: str, text: str) -> Any:
-    from groot_ray.experiment.document import parse_yaml
+    from groot_ray.yaml_text import parse_yaml
 
     return parse_yaml(f"value: {text}", f"flag for {place}")["value"]

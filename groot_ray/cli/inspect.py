@@ -18,13 +18,14 @@ def command(
 ) -> None:
     """Show what a source dataset holds: version, episodes, features, cameras, tasks; propose an embodiment."""
     from groot_ray.dataset.inspect import summary
-    from groot_ray.dataset.source.lerobot_v2 import open_source
+    from groot_ray.dataset.source.formats import open_source
     from groot_ray.storage import open_location
 
     dataset = open_source(open_location(source, endpoint))
     if propose:
         from groot_ray.embodiment.detect import propose_embodiment
+        from groot_ray.embodiment.load import to_yaml
 
-        print(propose_embodiment(dataset).to_yaml())
+        print(to_yaml(propose_embodiment(dataset)))
         return
     print(summary(dataset))

@@ -1,7 +1,8 @@
 """Entry point of the console script `groot-ray`.
 
-`COMMANDS` maps a command to its module and its one line of help. Each module has ``register(app)``, which adds the command to a
-Typer application; only the called command's module is imported, so that ``groot-ray --help`` answers at once.
+`COMMANDS` maps a command to its module and one line of help; those of the stages come from their declarations. Each
+module has ``register(app)``, which adds the command to a Typer application. Only the called command's module is
+imported, so that ``groot-ray --help`` answers at once.
 """
 
 from __future__ import annotations
@@ -16,14 +17,12 @@ import typer
 
 from groot_ray import __version__
 from groot_ray.errors import GrootRayError, did_you_mean
+from groot_ray.experiment.stages import PIPELINE, STAGE_NAMES
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     # command: (module, one line of help, panel)
-    "run": ("run", "Run the stages of an experiment: download, convert, finetune, evaluate", "The pipeline"),
-    "download": ("download", "Fetch or pin the source dataset", "The pipeline"),
-    "convert": ("convert", "Convert a LeRobot dataset to GR00T's layout, with statistics", "The pipeline"),
-    "finetune": ("finetune", "Finetune GR00T N1.6 on a converted dataset with Ray Train", "The pipeline"),
-    "evaluate": ("evaluate", "Compare checkpoints open-loop with recorded episodes", "The pipeline"),
+    "run": ("run", f"Run the stages of an experiment: {', '.join(STAGE_NAMES)}", "The pipeline"),
+    **{stage.name: (stage.name, stage.help, "The pipeline") for stage in PIPELINE},
     "inspect": ("inspect", "Show what a source dataset holds and propose an embodiment", "Datasets"),
     "stats": ("stats", "Compute stats.json and relative_stats.json of a GR00T dataset", "Datasets"),
     "validate": ("validate", "Check a GR00T dataset file by file", "Datasets"),
@@ -32,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "experiment": ("experiment", "Check, render and document experiment files", "Experiments"),
     "ls": ("storage", "List experiments in storage with sizes and last use", "Experiments"),
     "show": ("storage", "Show what an experiment has made", "Experiments"),
-    "gc": ("storage", "Remove what no manifest names (a dry run unless told)", "Experiments"),
+    "gc": ("storage", "Remove what no manifest names; a dry run without --delete", "Experiments"),
     "export": ("storage", "Copy a finished dataset or checkpoint to a plain folder", "Experiments"),
     "submit": ("submit", "Send an experiment to a Ray cluster and follow it", "Clusters"),
     "status": ("submit", "Show the state of what was submitted", "Clusters"),
@@ -85,7 +84,7 @@ def _application(called: str | None) -> typer.Typer:
 
 
 def _nothing() -> None:
-    """Stands for a command in the list of commands."""
+    """Placeholder of a command in the list of commands."""
 
 
 def _options(
@@ -100,7 +99,7 @@ def _options(
 
 
 def configure_logging(level: int) -> None:
-    """Log lines of this package go to standard error with the time; other libraries only when something is wrong."""
+    """Log this package to standard error with the time; other libraries log warnings and errors only."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, force=True)
     logging.getLogger("groot_ray").setLevel(level)
 

@@ -16,20 +16,19 @@ def register(app: typer.Typer) -> None:
 
 
 def command(
-    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", help="Experiment file; flags win over it")],
+    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", help="Experiment file; flags override it")],
     stage: Annotated[
         Optional[list[str]], typer.Option("--stage", help="Run this stage only (may be given several times)")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Make the stages anew, beside what exists")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Make the stages again, beside the existing results")] = False,
     overrides: Optional[dict[str, Any]] = None,
 ) -> None:
-    """Run the stages of an experiment: download, convert, finetune, evaluate.
+    """Run the stages of an experiment, one after the other.
 
-    A stage whose manifest stands in storage under the key of its inputs and options is skipped.
+    A stage is skipped if storage has a manifest for the key of its inputs and options.
     """
     from groot_ray.experiment.document import load_document
-
-    document = load_document(experiment, overrides)
     from groot_ray.stages import run_all, summary
 
+    document = load_document(experiment, overrides)
     print(summary(run_all(document, only=stage or None, force=force)))

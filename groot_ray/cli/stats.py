@@ -44,10 +44,12 @@ def command(
 
 def _modality_configs(dataset: Location, embodiment: str | None, path: Path | None, tag: str | None) -> dict[str, Any]:
     """The configuration that says which action keys are relative and how far they reach."""
+    from groot_ray.embodiment.modality import modality_configs
+
     if embodiment is not None:
         from groot_ray.embodiment import load_embodiment
 
-        return load_embodiment(embodiment, tag).modality_configs()
+        return modality_configs(load_embodiment(embodiment, tag))
     if path is not None:
         from groot_ray.embodiment.nvidia import read_modality_config
 
@@ -56,14 +58,15 @@ def _modality_configs(dataset: Location, embodiment: str | None, path: Path | No
     from groot_ray.dataset.groot.meta import read_embodiment
 
     if not (dataset / layout.INFO).exists():
-        raise ConfigurationError(f"{dataset.uri} is no dataset in GR00T's layout: it has no {layout.INFO}")
+        raise ConfigurationError(f"{dataset.uri} is not a dataset in GR00T's layout: it has no {layout.INFO}")
     robot = read_embodiment(dataset)
     if robot is not None:
-        return robot.modality_configs()
+        return modality_configs(robot)
     if tag is not None:
-        from groot_ray.model.shared.tags import default_modality_configs, resolve_tag, tag_value
+        from groot_ray.model.family import default_modality_configs, known_tags
+        from groot_ray.model.shared.tags import resolve_tag
 
-        default = default_modality_configs(tag_value(resolve_tag(tag)))
+        default = default_modality_configs(resolve_tag(tag, known_tags()))
         if default is not None:
             return default
     raise ConfigurationError(

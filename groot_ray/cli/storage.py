@@ -6,9 +6,18 @@ from typing import Annotated, Optional
 
 import typer
 
+from groot_ray.experiment.schema import DEFAULT_STORAGE
+
 Endpoint = Annotated[Optional[str], typer.Option(help="S3 endpoint")]
-Root = Annotated[str, typer.Option("--storage", help="Folder or s3://bucket/prefix that holds the experiments")]
-Name = Annotated[str, typer.Argument(help="Name of the experiment")]
+Storage = Annotated[
+    str, typer.Option("--storage", help="Folder or s3://bucket/prefix that holds the experiments given by name")
+]
+Experiment = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXPERIMENT", help="Name of the experiment, its folder or s3:// URI in storage, or its experiment file"
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -18,46 +27,67 @@ def register(app: typer.Typer) -> None:
     app.command("export")(export)
 
 
-def ls(storage: Root = "./outputs", endpoint: Endpoint = None) -> None:
+def ls(
+    target: Annotated[
+        Optional[str],
+        typer.Argument(metavar="[STORAGE]", help="Folder or s3:// URI that holds experiments, or one experiment"),
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
+    endpoint: Endpoint = None,
+) -> None:
     """List the experiments in storage with their sizes and last use."""
+    from groot_ray.stages.address import find_folder
+    from groot_ray.stages.catalog import experiments, experiments_table, is_experiment, summarize
     from groot_ray.storage import open_location
-    from groot_ray.storage.catalog import experiments, experiments_table
 
-    print(experiments_table(experiments(open_location(storage, endpoint))))
+    folder = open_location(storage, endpoint) if target is None else find_folder(target, storage, endpoint)
+    print(experiments_table([summarize(folder)] if is_experiment(folder) else experiments(folder)))
 
 
-def show(name: Name, storage: Root = "./outputs", endpoint: Endpoint = None) -> None:
+def show(experiment: Experiment, storage: Storage = DEFAULT_STORAGE, endpoint: Endpoint = None) -> None:
     """Show the stages of an experiment: keys, manifests, attempts, checkpoints, sizes."""
-    from groot_ray.storage import open_location
-    from groot_ray.storage.catalog import describe_experiment
+    from groot_ray.stages.address import find_experiment
+    from groot_ray.stages.catalog import describe_experiment
 
-    print(describe_experiment(open_location(storage, endpoint) / name))
+    print(describe_experiment(find_experiment(experiment, storage, endpoint)))
 
 
 def gc(
-    name: Annotated[Optional[str], typer.Argument(help="Name of the experiment; all when not given")] = None,
-    storage: Root = "./outputs",
+    target: Annotated[
+        Optional[str],
+        typer.Argument(
+            metavar="[EXPERIMENT]", help="Experiment (name, folder, URI or file), or a whole storage (folder or URI)"
+        ),
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
     endpoint: Endpoint = None,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Really remove; without it only says what would be removed")
+        bool, typer.Option("--delete", help="Remove them; without it only lists what would be removed")
     ] = False,
 ) -> None:
-    """Remove what no manifest names: superseded generations, left-over uploads. A dry run unless told."""
+    """Remove what no manifest names: superseded generations, interrupted uploads. A dry run without --delete."""
+    from groot_ray.stages.address import find_folder
+    from groot_ray.stages.catalog import is_experiment
+    from groot_ray.stages.garbage import collect_garbage
     from groot_ray.storage import open_location
-    from groot_ray.storage.garbage import collect_garbage
 
-    print(collect_garbage(open_location(storage, endpoint), name, delete=delete))
+    folder = open_location(storage, endpoint) if target is None else find_folder(target, storage, endpoint)
+    if target is None or (not is_experiment(folder) and folder.has_files()):
+        print(collect_garbage(folder, delete=delete))
+    else:
+        print(collect_garbage(folder.parent, folder.name, delete=delete))
 
 
 def export(
-    name: Name,
+    experiment: Experiment,
     what: Annotated[str, typer.Argument(help="train, validation or test (dataset), checkpoint-N, or evaluation")],
     to: Annotated[str, typer.Argument(help="Folder or s3:// URI that receives it")],
-    storage: Root = "./outputs",
+    storage: Storage = DEFAULT_STORAGE,
     endpoint: Endpoint = None,
 ) -> None:
     """Copy a finished dataset, checkpoint or evaluation to a plain folder."""
+    from groot_ray.stages.address import find_experiment
+    from groot_ray.stages.export import export as export_tree
     from groot_ray.storage import open_location
-    from groot_ray.storage.catalog import export as export_tree
 
-    print(export_tree(open_location(storage, endpoint) / name, what, open_location(to)))
+    print(export_tree(find_experiment(experiment, storage, endpoint), what, open_location(to)))

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from groot_ray.errors import DataError
-from groot_ray.experiment.schema import DEFAULT_CACHE
+from groot_ray.experiment.schema import DEFAULT_CACHE, DEFAULT_STORAGE
 
 
 def register(app: typer.Typer) -> None:
@@ -16,22 +16,32 @@ def register(app: typer.Typer) -> None:
 
 
 def command(
-    dataset: Annotated[str, typer.Argument(help="Dataset in GR00T's layout: folder or s3:// URI")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="Dataset in GR00T's layout (folder or s3:// URI), or an experiment (name, folder, URI or file) "
+            "whose newest conversion is checked"
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, one for each dataset")] = False,
+    storage: Annotated[
+        str, typer.Option("--storage", help="Folder or s3://bucket/prefix that holds the experiments given by name")
+    ] = DEFAULT_STORAGE,
     endpoint: Annotated[Optional[str], typer.Option(help="S3 endpoint")] = None,
-    cache: Annotated[str, typer.Option(help="Folder on this machine for the copy of what lies in S3")] = DEFAULT_CACHE,
+    cache: Annotated[str, typer.Option(help="Folder on this machine for copies of datasets in S3")] = DEFAULT_CACHE,
 ) -> None:
-    """Check widths, lengths, videos, numbering, modality slices and statistics; every problem names its episode and column."""
+    """Check widths, lengths, videos, numbering, modality slices and statistics; problems name episode and column."""
     import json
 
     from groot_ray.dataset.checks.validate import validate_dataset
-    from groot_ray.storage import mirror, open_location
+    from groot_ray.stages.address import find_datasets
+    from groot_ray.storage import mirror
 
-    folder = mirror(open_location(dataset, endpoint), Path(cache))
-    report = validate_dataset(folder, name=dataset)
-    if as_json:
-        print(json.dumps(report.to_json(), indent=2))
-    else:
-        print(report.text())
-    if report.problems:
-        raise DataError(f"{dataset} has {len(report.problems)} problem(s), listed above")
+    problems = 0
+    found = find_datasets(dataset, storage, endpoint)
+    for location in found:
+        report = validate_dataset(mirror(location, Path(cache)), name=dataset if len(found) == 1 else location.uri)
+        print(json.dumps(report.to_json(), indent=2) if as_json else report.text())
+        problems += len(report.problems)
+    if problems:
+        raise DataError(f"{dataset} has {problems} problem(s), listed above")

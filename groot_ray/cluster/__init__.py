@@ -1,4 +1,5 @@
-"""Running stages on Kubernetes and on Ray clusters elsewhere: the Jobs' entry point, submission from a laptop, status with advice, checks.
+"""Running stages on Kubernetes and on Ray clusters elsewhere: stage Jobs, submission from a laptop, checks, status.
 
-It is on top of everything but the command line; what a waiting Job imports (`job`, `api`, `ray_api`, `ray_cluster`) loads neither Ray nor torch.
+Only `cli` may import it. Inside, imports go `submit > status > job > ray > kube`, and `doctor > ray`. A waiting Job
+loads neither Ray nor torch.
 """

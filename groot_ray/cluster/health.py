@@ -2,7 +2,8 @@
 
 usage: python -m groot_ray.cluster.health [--write FILE]
 
-Prints the versions as JSON. Where a Ray node runs in this container its raylet is asked too; the exit code is 1 when it does not answer.
+Prints the versions as JSON. If this container runs a Ray node, its raylet is checked too; the exit code is 1 if it does
+not answer.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pathlib import Path
 from groot_ray.versions import versions
 
 
-def raylet_is_well(port: int = 52365) -> bool | None:
-    """Whether this container's raylet answers; None where there is none."""
+def raylet_is_healthy(port: int = 52365) -> bool | None:
+    """Whether this container's raylet answers; None if there is none."""
     if not Path("/tmp/ray/session_latest").exists():
         return None
     try:
@@ -35,9 +36,9 @@ def main(arguments: list[str]) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text + "\n")
         return 0
-    well = raylet_is_well()
+    healthy = raylet_is_healthy()
     print(text)
-    return 1 if well is False else 0
+    return 1 if healthy is False else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Makes the release's ConfigMap the owner of its Jobs, StatefulSets and Services, so that Kubernetes removes them with it.
+"""Makes a release's ConfigMap the owner of its Jobs, StatefulSets and Services; Kubernetes then removes them with it.
 
-When an upgrade fails half-way, Helm forgets the objects of the revision before, whose names are others, and `helm uninstall` would leave them.
-An owner is named by its uid, which no template knows; so each Job's pod writes it down before it starts its command.
+When an upgrade fails partway, Helm forgets the objects of the earlier revision, which have other names, and
+`helm uninstall` would leave them. An owner reference needs a uid, which no template knows, so each Job's pod sets it
+before it starts its command.
 
 usage: python -m groot_ray.cluster.ownership OWNED.json COMMAND [WORD ...]
 """
@@ -15,7 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from groot_ray.cluster.kube.api import ApiError, Kubernetes, inside_pod
+from groot_ray.cluster.kube.access import inside_pod
+from groot_ray.cluster.kube.api import ApiError, Kubernetes
 from groot_ray.errors import GrootRayError
 
 log = logging.getLogger(__name__)
@@ -24,16 +26,16 @@ GROUPS = {"jobs": "/apis/batch/v1", "statefulsets": "/apis/apps/v1", "services":
 
 
 def own(kube: Kubernetes, owned: dict[str, Any]) -> int:
-    """Write the owner into the objects of a release; returns how many now have it.
+    """Set the owner of a release's objects; returns how many have it now.
 
-    The status subresource takes an object's metadata and not its spec, so the Role need not allow to change Jobs or StatefulSets.
+    The status subresource accepts metadata but not a spec, so the Role need not allow changes of Jobs or StatefulSets.
 
     Args:
         kube: the API server.
-        owned: `{"namespace": ..., "owner": NAME of the ConfigMap, "jobs": [NAME ...], "statefulsets": [...], "services": [...]}`.
+        owned: `namespace`, `owner` (name of the ConfigMap), and lists of names `jobs`, `statefulsets` and `services`.
 
     Raises:
-        GrootRayError: the API server is away, or refuses.
+        GrootRayError: the API server does not answer, or refuses.
     """
     namespace = owned["namespace"]
     owner = kube.find(f"/api/v1/namespaces/{namespace}/configmaps/{owned['owner']}")
@@ -54,13 +56,13 @@ def own(kube: Kubernetes, owned: dict[str, Any]) -> int:
                 kube.patch(path, {"metadata": {"ownerReferences": [reference]}})
                 number += 1
             except ApiError as error:
-                if error.status != 404:  # a finished Job may be gone already
+                if error.status != 404:  # a finished Job may already be gone
                     raise
     return number
 
 
 def main(arguments: list[str]) -> None:
-    """Write the owner down and become the given command, whatever comes of it."""
+    """Set the owner, then become the given command even if that failed."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     if len(arguments) < 2:
         sys.exit("usage: python -m groot_ray.cluster.ownership OWNED.json COMMAND [WORD ...]")

@@ -1,3 +1,5 @@
-"""Conversion of a robot's recordings to GR00T's layout: one episode as a pure function, the Ray Data pipeline and its ledger around it.
+"""Conversion of recordings to GR00T's layout: a pure function per episode, and a Ray Data pipeline with a ledger.
 
-Imports `dataset`, `video`, `statistics` and what they may import; only `pipeline` imports Ray, and only when it runs."""
+May be imported by `train` and above; it imports `statistics`, `dataset`, `video` and below, and Ray only in
+`stream`, when it runs.
+"""

@@ -1,4 +1,4 @@
-"""One episode: from the robot's recording to the files of GR00T's layout, as a function of nothing but its arguments."""
+"""Converts one episode to the files of GR00T's layout, as a function of its arguments alone."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ import numpy as np
 from groot_ray.convert.measure import episode_sampling, episode_tasks
 from groot_ray.convert.resample import Sampling, resample_action, resample_state
 from groot_ray.dataset.groot import layout
+from groot_ray.embodiment.mapping import map_columns
 from groot_ray.errors import DataError
 from groot_ray.experiment.schema import ConversionOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from groot_ray.dataset.source.lerobot_v2 import SourceDataset
-    from groot_ray.embodiment.schema import Camera, Embodiment
+    from groot_ray.dataset.source.recording import Recording
+    from groot_ray.embodiment.components import Camera
+    from groot_ray.embodiment.schema import Embodiment
 
 
 @dataclass(frozen=True)
 class Numbering:
-    """Where a source episode goes: its number in the part, the number of its first frame, and the part's task numbers."""
+    """Numbers of a converted episode: its index, its first frame's index in the part, and the part's task numbers."""
 
     index: int
     first: int
@@ -32,7 +34,7 @@ class Numbering:
 
 
 def convert_episode(
-    source: SourceDataset,
+    source: Recording,
     index: int,
     numbering: Numbering,
     embodiment: Embodiment,
@@ -41,8 +43,8 @@ def convert_episode(
 ) -> dict[str, Path]:
     """Convert source episode `index` into `folder`.
 
-    Returns the written files by their path in the converted dataset, the videos first. Equal arguments give equal bytes. Raises
-    `DataError` that names the episode (and the column, or the camera) when its recording is broken.
+    Returns the written files by path in the converted dataset, videos first. Equal arguments give equal
+    bytes. Raises `DataError` naming the episode (and the column or camera) if the recording is broken.
     """
     table, sampling, rows = numeric_table(source, index, numbering, embodiment, options)
     files = {}
@@ -58,17 +60,17 @@ def convert_episode(
 
 
 def numeric_table(
-    source: SourceDataset, index: int, numbering: Numbering, embodiment: Embodiment, options: ConversionOptions
+    source: Recording, index: int, numbering: Numbering, embodiment: Embodiment, options: ConversionOptions
 ) -> tuple[pa.Table, Sampling, int]:
-    """The converted columns of an episode, which source frames they show, and how many frames the source has."""
+    """An episode's converted columns, the source frames that they come from, and its number of source frames."""
     tasks = episode_tasks(source, index, embodiment)
     needed = [name for name in embodiment.source_columns() if name != embodiment.language.source]
     columns = source.read_columns(index, [*needed, "timestamp"], optional=["timestamp"])
     timestamps = columns.pop("timestamp", None)
     where = source.where(index)
     sampling = episode_sampling(source, index, len(tasks), options, timestamps)
-    state = embodiment.map_state(columns, where)
-    action = embodiment.map_action(columns, where)
+    state = map_columns(embodiment, "state", columns, where)
+    action = map_columns(embodiment, "action", columns, where)
     converted = layout.episode_columns(
         resample_state(state, embodiment.kinds("state"), sampling),
         resample_action(action, embodiment.kinds("action"), sampling),
@@ -81,7 +83,7 @@ def numeric_table(
 
 
 def convert_video(
-    source: SourceDataset,
+    source: Recording,
     index: int,
     camera: Camera,
     sampling: Sampling,
@@ -89,35 +91,33 @@ def convert_video(
     options: ConversionOptions,
     target: Path,
 ) -> None:
-    """Pick, fit and encode the frames of one camera; raises `DataError` naming episode and camera."""
-    from groot_ray.video.decode import decode_frames
+    """Select, fit and encode the frames of one camera; raises `DataError` naming episode and camera."""
+    from groot_ray.video.clip import open_clip
     from groot_ray.video.encode import VideoWriter
-    from groot_ray.video.packets import index_packets
     from groot_ray.video.transform import PlaneFitter
 
-    location = source.video(index, camera.source)
+    fit = PlaneFitter(options.resolution, camera.fit)
+    clip = source.clip(index, camera.source)
     try:
-        with location.as_local() as path:
-            packets = index_packets(path)
-            if packets.frames < rows:
-                raise DataError(f"the video has {packets.frames} frames for {rows} rows")
-            fit = PlaneFitter(options.resolution, camera.fit)
+        with open_clip(clip) as frames:
+            if frames.count < rows:
+                raise DataError(f"the video has {frames.count} frames for {rows} rows")
             with VideoWriter(
                 target, options.fps, options.resolution, options.codec, options.gop, options.quality
             ) as writer:
-                for frame in decode_frames(path, sampling.indices, index=packets):
+                for frame in frames.decode(sampling.indices):
                     writer.write(fit(frame))
     except DataError as error:
         raise DataError(f"{source.where(index)}, camera {camera.source!r}: {error}") from error
 
 
 def to_table(columns: Mapping[str, np.ndarray]) -> pa.Table:
-    """Arrays [T] and [T, D] as a table; vectors become lists of fixed length."""
+    """Arrays [T] and [T, D] of any dtype as a table of the same types; vectors become lists of fixed length."""
     import pyarrow as pa
 
     def column(values: np.ndarray) -> pa.Array:
         values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-        if values.dtype.kind in "iuf":  # `pa.array` would import pandas, 50 MB of each worker
+        if values.dtype.kind in "iuf":  # `pa.array` would import pandas, 50 MB per worker
             flat = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), values.size, [None, pa.py_buffer(values)])
         else:
             flat = pa.array(values.reshape(-1))
@@ -127,7 +127,7 @@ def to_table(columns: Mapping[str, np.ndarray]) -> pa.Table:
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a table with settings that are fixed, so that equal tables give equal bytes."""
+    """Write a table with fixed settings, so that equal tables give equal bytes."""
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The end of a conversion: numbers without gaps, meta data in episode order, statistics of each part, and the report."""
+"""The end of a conversion: gapless numbers, metadata in episode order, statistics of each part, the report."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from groot_ray.convert.episode import Numbering, numeric_table, write_parquet
+from groot_ray.convert.episode import numeric_table, write_parquet
 from groot_ray.convert.ledger import Entry
 from groot_ray.convert.plan import Job
-from groot_ray.convert.task import Conversion, hash_file, paths_of, source_of
+from groot_ray.convert.task import Conversion, hash_file, paths_of
 from groot_ray.dataset.groot import layout
+from groot_ray.embodiment.modality import modality_configs
 from groot_ray.errors import DataError
 from groot_ray.statistics.files import MapParts, compute_statistics
 from groot_ray.video.encode import codec_named
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ConversionSummary:
-    """What a conversion has made: parts with their numbers of episodes and frames, and what is in none of them."""
+    """The result of a conversion: numbers of episodes and frames per part, and the episodes in no part."""
 
     output: str
     parts: Mapping[str, Mapping[str, int]]
@@ -34,7 +35,7 @@ class ConversionSummary:
     bad: Mapping[int, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The summary as JSON data, without where it is."""
+        """The summary as JSON data, without its location."""
         return {
             "parts": {name: dict(numbers) for name, numbers in self.parts.items()},
             "episodes_in_no_part": list(self.unused),
@@ -49,7 +50,7 @@ class ConversionSummary:
 
 
 def finish(conversion: Conversion, entries: Sequence[Entry], map_parts: MapParts) -> ConversionSummary:
-    """Write what belongs to whole parts; the lease is checked before each write."""
+    """Write the files that describe complete parts; checks the lease before each write."""
     by_source = {entry.source_index: entry for entry in entries}
     bad = dict(conversion.plan.bad) | {entry.source_index: entry.error for entry in entries if entry.error}
     parts = {}
@@ -57,18 +58,18 @@ def finish(conversion: Conversion, entries: Sequence[Entry], map_parts: MapParts
         planned = [job for job in conversion.plan.jobs if job.part == part]
         jobs = renumbered([job for job in planned if not by_source[job.source_index].error])
         if not jobs and part == "train":
-            raise DataError(f"no episode is left to train on; the first problem: {next(iter(bad.values()))}")
+            raise DataError(f"no episode is left to train on; first problem: {next(iter(bad.values()))}")
         close_gaps(conversion, planned, jobs, by_source)
         if not jobs:
             log.warning("part %s has no episode left", part)
             continue
         write_meta(conversion, part, jobs, map_parts)
         parts[part] = {"episodes": len(jobs), "frames": sum(job.frames for job in jobs)}
-    return ConversionSummary(conversion.output.uri, parts, conversion.plan.unused, dict(sorted(bad.items())))
+    return ConversionSummary(conversion.request.output.uri, parts, conversion.plan.unused, dict(sorted(bad.items())))
 
 
 def renumbered(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs of a part numbered from 0 without gaps."""
+    """The jobs of a part, renumbered from 0 without gaps."""
     first = 0
     numbered = []
     for index, job in enumerate(jobs):
@@ -83,14 +84,15 @@ def close_gaps(
     jobs: Sequence[Job],
     entries: Mapping[int, Entry],
 ) -> None:
-    """Move episodes up into the numbers of those that turned out to be broken.
+    """Renumber episodes to close the gaps left by broken ones.
 
-    Going up through the numbers, a file is overwritten only after its own episode has moved. What an earlier, killed run has moved
-    already is recognized by the hash in the ledger, so this may be begun again at any point.
+    In ascending order, a file is overwritten only after its own episode has moved. Files that an earlier, killed
+    run has already moved are recognized by their hash in the ledger, so this can be restarted at any point.
     """
     if len(planned) == len(jobs):
         return
-    where = conversion.output / jobs[0].part if jobs else conversion.output / planned[0].part
+    request = conversion.request
+    where = request.output / planned[0].part
     before = {job.source_index: job for job in planned}
     for job in jobs:
         old = before[job.source_index]
@@ -104,9 +106,8 @@ def close_gaps(
             expected = hashes[source].sha256
             if not (where / target).exists() or hash_file(where / target, target).sha256 != expected:
                 (where / target).copy_from(where / source)
-        numbering = Numbering(job.index, job.first, conversion.plan.task_numbers(job.part))
         table, _, _ = numeric_table(
-            source_of(conversion, job), job.source_index, numbering, conversion.embodiment, conversion.options
+            request.source, job.source_index, conversion.numbering(job), request.embodiment, request.options
         )
         with TemporaryDirectory(prefix="groot-ray-convert-") as folder:
             written = Path(folder) / "episode.parquet"
@@ -119,21 +120,21 @@ def close_gaps(
 
 
 def write_meta(conversion: Conversion, part: str, jobs: Sequence[Job], map_parts: MapParts) -> None:
-    """Write the meta data of a part, its statistics last."""
-    options = conversion.options
-    where = conversion.output / part
+    """Write the metadata of a part, its statistics last."""
+    request, options = conversion.request, conversion.request.options
+    where = request.output / part
     episodes = [layout.WrittenEpisode(job.index, job.frames, job.tasks) for job in jobs]
     video = layout.VideoFormat(options.resolution, codec_named(options.codec).feature_name)
-    files = layout.meta_files(conversion.embodiment, episodes, conversion.plan.tasks[part], options.fps, video)
+    files = layout.meta_files(request.embodiment, episodes, conversion.plan.tasks[part], options.fps, video)
     for path, content in files.items():
         conversion.lease.check()
         write_content(where / path, content)
     conversion.lease.check()
-    compute_statistics(where, conversion.embodiment.modality_configs(), map_parts=map_parts)
+    compute_statistics(where, modality_configs(request.embodiment), map_parts=map_parts)
 
 
 def write_content(location: Location, content: Any) -> None:
-    """Write text as it is, other data as JSON."""
+    """Write text unchanged, other data as JSON."""
     if isinstance(content, str):
         location.write_text(content)
     else:

@@ -1,6 +1,7 @@
-"""The ledger: which episodes are done, as immutable numbered parquet segments that are only ever added.
+"""The ledger of finished episodes: numbered, immutable parquet segments; new ones are only appended.
 
-A run that goes on after a crash reads it and subtracts; what was finished but not yet listed is found by its files.
+A run that resumes after a crash reads it and converts the rest; finished episodes that it does not list are found by
+their files.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class File:
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one source episode: its files, or, when it is broken, the sentence that says why."""
+    """The outcome of one source episode: its files, or why it is broken."""
 
     part: str
     index: int
@@ -45,7 +46,7 @@ class Ledger:
         self._next = 0
 
     def read(self) -> list[Entry]:
-        """All entries in the order in which they were added; an episode that was listed twice counts once."""
+        """All entries in the order in which they were added; an episode listed twice counts once."""
         import pyarrow.parquet as pq
 
         found: dict[int, Entry] = {}
@@ -59,7 +60,7 @@ class Ledger:
         return list(found.values())
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Add a segment; raises `TemporaryFailureError` when another run has written one meanwhile."""
+        """Add a segment; raises `TemporaryFailureError` if another run has written one meanwhile."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -81,5 +82,5 @@ class Ledger:
         pq.write_table(pa.Table.from_pylist(rows, schema), buffer)
         segment = self.location / f"{self._next:06d}.parquet"
         if not segment.create_bytes(buffer.getvalue()):
-            raise TemporaryFailureError(f"another conversion is writing to {self.location.uri}; this one gives way")
+            raise TemporaryFailureError(f"another conversion is writing to {self.location.uri}; this one stops")
         self._next += 1

@@ -1,4 +1,4 @@
-"""A whole conversion: pin the plan, stream the episodes that are missing through Ray Data, list them in the ledger, finish."""
+"""Runs a conversion: pins the plan, streams missing episodes through Ray Data, lists them in the ledger, finishes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from groot_ray.convert.finish import ConversionSummary, finish
 from groot_ray.convert.ledger import Entry, Ledger
-from groot_ray.convert.plan import ConversionPlan, check_same, made_from, make_plan, pin_plan
-from groot_ray.convert.splits import Splits, split_episodes
+from groot_ray.convert.plan import ConversionPlan, ConversionRequest, Job, check_same, make_plan, pin_plan
 from groot_ray.convert.stream import nodes, stream
-from groot_ray.convert.task import Conversion, Lease, run_job
-from groot_ray.dataset.source.lerobot_v2 import SourceDataset, open_source
+from groot_ray.convert.task import Conversion, run_job
 from groot_ray.errors import ConfigurationError, DataError
-from groot_ray.experiment.schema import ConversionOptions, SplitOptions
+from groot_ray.experiment.stages import CONVERT
 from groot_ray.progress import Listener, progress
-from groot_ray.storage.lease import claim_attempt
+from groot_ray.storage.lease import Lease, claim_attempt
 from groot_ray.video.encode import codec_named
 
 if TYPE_CHECKING:
-    from groot_ray.embodiment.schema import Embodiment
     from groot_ray.statistics.columns import NumericDataset
     from groot_ray.storage import Location
 
@@ -30,100 +27,81 @@ log = logging.getLogger(__name__)
 
 FOLDER = "conversion"
 SEGMENT_SECONDS = 10.0
-LOCAL_STATISTICS_PARTS = 4  # fewer parts than this are not worth a task each
+LOCAL_STATISTICS_PARTS = 4  # fewer parts than this are not worth Ray tasks
 
 
 def convert_dataset(
-    source: Location,
-    embodiment: Embodiment,
-    conversion: ConversionOptions,
-    splits: SplitOptions | Splits,
-    output: Location,
+    request: ConversionRequest,
     *,
     listeners: Sequence[Listener] = (),
     attempt: Lease | None = None,
     workers: int | None = None,
 ) -> ConversionSummary:
-    """Convert a LeRobot dataset into GR00T datasets ``train``, ``validation`` and ``test`` below `output`.
+    """Convert recordings into GR00T datasets ``train``, ``validation`` and ``test`` below the request's output.
 
-    Killed at any point and called again, it goes on and ends with the same bytes; called again after the end, it only reads. Next to the
-    parts, ``conversion/`` keeps the plan, the ledger and the report.
+    If killed at any point and called again, it continues and ends with the same bytes; called after the end, it
+    only reads. Next to the parts, ``conversion/`` holds the plan, the ledger and the report.
 
     Args:
-        splits: how to deal the episodes out, or the outcome.
-        listeners: told of the progress, in episodes.
-        attempt: the lease of this run, checked before each commit; one is claimed in ``conversion/attempts`` when not given.
-        workers: tasks at a time; `conversion.workers`, or as many as there are CPUs, when not given.
+        listeners: get the progress, in episodes.
+        attempt: the lease of this run, checked before each commit; by default one is claimed in
+            ``conversion/attempts``.
+        workers: concurrent tasks; by default the request's `workers` option, else the number of CPUs.
 
     Raises:
-        ConfigurationError: options that do not fit, or a folder with something else in it.
-        DataError: an episode is broken (the sentence names it) and `skip_bad` is off, or none is left.
+        ConfigurationError: the options do not fit, or the folder holds other files.
+        DataError: an episode is broken (the message names it) and `skip_bad` is off, or no episode is left.
     """
-    codec_named(conversion.codec)
-    dataset = open_source(source)
-    chosen = splits if isinstance(splits, Splits) else split_episodes([e.index for e in dataset.episodes], splits)
-    if attempt is None:
-        own = claim_attempt(output / FOLDER)
-        assert own is not None
-        with own:
-            return _convert(dataset, embodiment, conversion, chosen, output, own, workers, listeners)
-    return _convert(dataset, embodiment, conversion, chosen, output, attempt, workers, listeners)
+    codec_named(request.options.codec)
+    workers = workers or request.options.workers
+    if attempt is not None:
+        return _convert(request, attempt, workers, listeners)
+    own = claim_attempt(request.output / FOLDER)
+    assert own is not None
+    with own:
+        return _convert(request, own, workers, listeners)
 
 
 def _convert(
-    dataset: SourceDataset,
-    embodiment: Embodiment,
-    conversion: ConversionOptions,
-    splits: Splits,
-    output: Location,
-    lease: Lease,
-    workers: int | None,
-    listeners: Sequence[Listener],
+    request: ConversionRequest, lease: Lease, workers: int | None, listeners: Sequence[Listener]
 ) -> ConversionSummary:
-    folder = output / FOLDER
-    workers = workers or conversion.workers
-    plan, resumed = _plan(dataset, embodiment, conversion, splits, output, lease)
-    if (folder / "report.json").exists():
-        return ConversionSummary.from_json(output.uri, (folder / "report.json").read_json())
-    if plan.unused:
-        log.info("in no part: %d episodes of the source: %s", len(plan.unused), ", ".join(map(str, plan.unused)))
-    work = Conversion(dataset, embodiment, conversion, output, plan, lease, resumed)
-    entries = _convert_all(work, Ledger(folder / "ledger"), workers, listeners)
-    summary = finish(work, entries, partial(map_parts, workers=workers))
+    output = request.output
+    conversion = _planned(request, lease)
+    report = output / FOLDER / "report.json"
+    if report.exists():
+        return ConversionSummary.from_json(output.uri, report.read_json())
+    unused = conversion.plan.unused
+    if unused:
+        log.info("in no part: %d episodes of the source: %s", len(unused), ", ".join(map(str, unused)))
+    entries = _convert_all(conversion, Ledger(output / FOLDER / "ledger"), workers, listeners)
+    summary = finish(conversion, entries, partial(map_parts, workers=workers))
     sweep(output)
     lease.check()
-    (folder / "report.json").write_json(summary.to_json())
+    report.write_json(summary.to_json())
     return summary
 
 
-def _plan(
-    dataset: SourceDataset,
-    embodiment: Embodiment,
-    conversion: ConversionOptions,
-    splits: Splits,
-    output: Location,
-    lease: Lease,
-) -> tuple[ConversionPlan, bool]:
-    """The plan that holds, and whether an earlier run had made it."""
-    location = output / FOLDER / "plan.json"
-    made = made_from(dataset, embodiment, conversion, splits)
+def _planned(request: ConversionRequest, lease: Lease) -> Conversion:
+    """The conversion with its plan: an earlier run's, else a new one, which is pinned now."""
+    location = request.output / FOLDER / "plan.json"
     if location.exists():
         plan = ConversionPlan.from_json(location.read_json())
-        check_same(output, plan, made)
-        return plan, True
-    for part in splits.parts():
-        if (output / part).has_files():
+        check_same(request, plan)
+        return Conversion(request, plan, lease, resumed=True)
+    parts = request.splits.parts()
+    for part in parts:
+        if (request.output / part).has_files():
             raise ConfigurationError(
-                f"{output.uri}/{part} has files that are not of a conversion; choose an empty folder"
+                f"{request.output.uri}/{part} has files that no conversion wrote; choose an empty folder"
             )
-    with progress("measure", sum(map(len, splits.parts().values())), "episodes") as bar:
-        plan = make_plan(dataset, embodiment, conversion, splits, bar.advance)
+    with progress("measure", sum(map(len, parts.values())), "episodes") as bar:
+        plan = make_plan(request, bar.advance)
     lease.check()
-    return pin_plan(location, plan), False
+    return Conversion(request, pin_plan(location, plan), lease)
 
 
 def _convert_all(work: Conversion, ledger: Ledger, workers: int | None, listeners: Sequence[Listener]) -> list[Entry]:
-    """Convert what the ledger does not list; returns the entries of all jobs."""
+    """Convert the episodes that the ledger does not list; returns the entries of all jobs."""
     entries = ledger.read()
     listed = {entry.source_index for entry in entries}
     missing = [job for job in work.plan.jobs if job.source_index not in listed]
@@ -135,13 +113,13 @@ def _convert_all(work: Conversion, ledger: Ledger, workers: int | None, listener
         entries.extend(pending)
         pending.clear()
 
-    with progress("convert", len(work.plan.jobs), "episodes", list(listeners)) as bar:
+    with progress(CONVERT.name, len(work.plan.jobs), "episodes", list(listeners)) as bar:
         bar.resume(len(listed))
         frames = sum(entry.frames for entry in entries)
         written = time.monotonic()
         try:
-            for entry in _stream_jobs(work, [job.source_index for job in missing], workers):
-                if entry.error and not work.options.skip_bad:
+            for entry in _stream_jobs(work, missing, workers):
+                if entry.error and not work.request.options.skip_bad:
                     raise DataError(f"{entry.error} (--skip-bad leaves broken episodes out)")
                 if entry.error:
                     log.warning("left out: %s", entry.error)
@@ -156,18 +134,17 @@ def _convert_all(work: Conversion, ledger: Ledger, workers: int | None, listener
     return entries
 
 
-def _stream_jobs(work: Conversion, missing: Sequence[int], workers: int | None) -> Iterator[Entry]:
-    if missing and work.output.is_local and nodes() > 1:
+def _stream_jobs(work: Conversion, jobs: Sequence[Job], workers: int | None) -> Iterator[Entry]:
+    output = work.request.output
+    if jobs and output.is_local and nodes() > 1:
         log.warning(
-            "%s has to be a folder that all nodes of the Ray cluster share; else give an s3:// output", work.output.uri
+            "%s must be a folder that all nodes of the Ray cluster share; otherwise choose an s3:// output", output.uri
         )
-    chosen = set(missing)
-    jobs = [job for job in work.plan.jobs if job.source_index in chosen]
-    for _, entry in stream(_job, (work.light(), jobs), len(jobs), workers):
+    for _, entry in stream(_job, (work.for_jobs(jobs), jobs), len(jobs), workers):
         yield entry
 
 
-def _job(payload: tuple[Conversion, Sequence[Any]], number: int) -> Entry:
+def _job(payload: tuple[Conversion, Sequence[Job]], number: int) -> Entry:
     conversion, jobs = payload
     return run_job(conversion, jobs[number])
 
@@ -175,7 +152,7 @@ def _job(payload: tuple[Conversion, Sequence[Any]], number: int) -> Entry:
 def map_parts(
     function: Callable[[NumericDataset], Any], parts: list[NumericDataset], workers: int | None = None
 ) -> Iterable[Any]:
-    """Like `map` over the parts of a dataset's numbers; on Ray when there are many."""
+    """Like `map` over the parts of a dataset's numeric columns; uses Ray if there are many."""
     if len(parts) < LOCAL_STATISTICS_PARTS:
         yield from map(function, parts)
         return
@@ -194,7 +171,7 @@ def _part(payload: tuple[Callable[[NumericDataset], Any], list[NumericDataset]],
 
 
 def sweep(output: Location) -> None:
-    """Remove what killed writes have left half-way; only a local disk keeps such files."""
+    """Remove partial files of killed writes, which exist only on local disks."""
     if not output.is_local:
         return
     from groot_ray.storage.tree import local_partials

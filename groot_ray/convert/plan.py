@@ -1,7 +1,7 @@
-"""The plan of a conversion: what becomes of every source episode, fixed before the first is converted.
+"""The plan of a conversion: the target of every source episode, fixed before the first is converted.
 
-It is written create-only beside the result. A run that goes on after a crash reads it, so numbers never change half-way, even when the
-source has grown meanwhile.
+It is written create-only beside the result. A resuming run reads it, so numbers never change
+during a conversion, even if the source has grown meanwhile.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from groot_ray.convert.measure import Measure, measure_episode
-from groot_ray.convert.splits import PARTS, Splits
+from groot_ray.convert.splits import Splits
 from groot_ray.dataset.groot import layout
 from groot_ray.errors import ConfigurationError, DataError
 from groot_ray.experiment.schema import ConversionOptions, result_options
+from groot_ray.experiment.stages import PARTS
 
 if TYPE_CHECKING:
-    from groot_ray.dataset.source.lerobot_v2 import SourceDataset
+    from groot_ray.dataset.source.recording import Recording
     from groot_ray.embodiment.schema import Embodiment
     from groot_ray.storage import Location
 
@@ -33,7 +34,17 @@ THREADS = 16
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to convert: from where, to which part under which number, with how many frames, after how many others."""
+    """One episode to convert.
+
+    Attributes:
+        source_index: episode number in the source.
+        part: train, validation or test.
+        index: episode number in the part.
+        rows: frames in the source.
+        frames: frames after resampling.
+        first: offset of its first frame: number of frames in the part's earlier episodes.
+        tasks: its distinct instructions in order of appearance.
+    """
 
     source_index: int
     part: str
@@ -46,10 +57,10 @@ class Job:
 
 @dataclass(frozen=True)
 class ConversionPlan:
-    """All jobs in order of parts and numbers; `tasks` are the instructions of each part in order of their numbers.
+    """All jobs, ordered by part and number; `tasks` are the instructions of each part, ordered by number.
 
-    `unused` are source episodes in no part, `bad` those left out because they cannot be converted, with the reason; `made` is what the
-    plan was made from.
+    `unused` are source episodes in no part, `bad` those that cannot be converted, with the reason;
+    `made` is the request data that the plan depends on.
     """
 
     jobs: tuple[Job, ...]
@@ -75,49 +86,52 @@ class ConversionPlan:
         return cls(jobs, tasks, tuple(content["unused"]), bad, content["made"])
 
 
-def made_from(
-    source: SourceDataset, embodiment: Embodiment, options: ConversionOptions, splits: Splits
-) -> dict[str, Any]:
-    """What a plan depends on, as JSON data. The source counts by what it says of the chosen episodes, not by where it is."""
-    chosen = [asdict(source.episode(index)) for part in PARTS for index in getattr(splits, part)]
-    told = json.dumps({"fps": source.fps, "features": source.features, "episodes": chosen}, sort_keys=True)
-    return {
-        "source": hashlib.sha256(told.encode()).hexdigest(),
-        "embodiment": embodiment.to_json(),
-        "conversion": result_options(options),
-        "splits": {part: list(getattr(splits, part)) for part in PARTS},
-    }
+@dataclass(frozen=True)
+class ConversionRequest:
+    """Input of a plan: what to convert, how, and where to."""
+
+    source: Recording
+    embodiment: Embodiment
+    options: ConversionOptions
+    splits: Splits
+    output: Location
+
+    def made_from(self) -> dict[str, Any]:
+        """What a plan depends on, as JSON data: the source's metadata of the chosen episodes, not its location."""
+        parts = {part: list(getattr(self.splits, part)) for part in PARTS}
+        described = self.source.described(index for episodes in parts.values() for index in episodes)
+        return {
+            "source": hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest(),
+            "embodiment": self.embodiment.to_json(),
+            "conversion": result_options(self.options),
+            "splits": parts,
+        }
 
 
-def make_plan(
-    source: SourceDataset,
-    embodiment: Embodiment,
-    options: ConversionOptions,
-    splits: Splits,
-    measured: Callable[[], object] = lambda: None,
-) -> ConversionPlan:
-    """Measure all episodes and number them; `measured` is called once for each.
+def make_plan(request: ConversionRequest, measured: Callable[[], object] = lambda: None) -> ConversionPlan:
+    """Measure all episodes and number them; calls `measured` once per episode.
 
-    Raises `DataError` for the first episode that cannot be converted, unless the options say to leave such out, and when none is left
-    to train on.
+    Raises `DataError` for the first episode that cannot be converted, unless the options skip such episodes, and
+    if none is left to train on.
     """
-    episodes = [index for chosen in splits.parts().values() for index in chosen]
-    measures, bad = _measure_all(source, embodiment, options, episodes, measured)
+    parts = request.splits.parts()
+    measures, bad = _measure_all(request, [index for chosen in parts.values() for index in chosen], measured)
     jobs: list[Job] = []
     tasks: dict[str, tuple[str, ...]] = {}
-    for part, chosen in splits.parts().items():
+    for part, chosen in parts.items():
         good = [index for index in chosen if index in measures]
         jobs += number_jobs(part, good, measures)
         tasks[part] = tuple(layout.task_numbers([measures[index].tasks for index in good]))
     if not any(job.part == "train" for job in jobs):
         raise DataError(
-            f"no episode of {source.location.uri} is left to train on; the first problem: {next(iter(bad.values()))}"
+            f"no episode of {request.source.location.uri} is left to train on; "
+            f"the first problem: {next(iter(bad.values()))}"
         )
-    return ConversionPlan(tuple(jobs), tasks, splits.unused, bad, made_from(source, embodiment, options, splits))
+    return ConversionPlan(tuple(jobs), tasks, request.splits.unused, bad, request.made_from())
 
 
 def number_jobs(part: str, episodes: Iterable[int], measures: Mapping[int, Measure]) -> list[Job]:
-    """Number the episodes of a part from 0 and their frames one after the other."""
+    """Number the episodes of a part from 0, and their frames consecutively."""
     jobs: list[Job] = []
     first = 0
     for index, source_index in enumerate(episodes):
@@ -128,32 +142,29 @@ def number_jobs(part: str, episodes: Iterable[int], measures: Mapping[int, Measu
 
 
 def pin_plan(location: Location, plan: ConversionPlan) -> ConversionPlan:
-    """Write the plan unless there is one, and return the one that holds."""
+    """Write the plan unless one exists; returns the stored plan."""
     if location.create_json(plan.to_json()):
         return plan
     return ConversionPlan.from_json(location.read_json())
 
 
-def check_same(output: Location, plan: ConversionPlan, made: Mapping[str, Any]) -> None:
-    """Raise `ConfigurationError` when the plan found in `output` was made from something else than `made`."""
+def check_same(request: ConversionRequest, plan: ConversionPlan) -> None:
+    """Raise `ConfigurationError` if the plan found in the output belongs to a different request."""
+    made = request.made_from()
     changed = [name for name in made if plan.made.get(name) != made[name]]
     if changed:
         raise ConfigurationError(
-            f"{output.uri} holds a conversion with another {' and '.join(changed)}; "
-            "choose another folder, or convert anew with --force"
+            f"{request.output.uri} holds a conversion with another {' and '.join(changed)}; "
+            "choose another folder, or convert again with --force"
         )
 
 
 def _measure_all(
-    source: SourceDataset,
-    embodiment: Embodiment,
-    options: ConversionOptions,
-    episodes: list[int],
-    measured: Callable[[], object],
+    request: ConversionRequest, episodes: list[int], measured: Callable[[], object]
 ) -> tuple[dict[int, Measure], dict[int, str]]:
     def measure(index: int) -> Measure | DataError:
         try:
-            return measure_episode(source, index, embodiment, options)
+            return measure_episode(request.source, index, request.embodiment, request.options)
         except DataError as error:
             return error
 
@@ -165,7 +176,7 @@ def _measure_all(
             if isinstance(found, Measure):
                 measures[index] = found
                 continue
-            if not options.skip_bad:
+            if not request.options.skip_bad:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise found
             log.warning("left out: %s", found)

@@ -1,7 +1,8 @@
-"""Which source frames a converted episode keeps, as pure functions.
+"""Selects the source frames of a converted episode, as pure functions.
 
-A sampling is given by two arrays: `indices` int64 [N], the source frame that each converted frame shows, and `ends` int64 [N], the
-source frame before which its interval ends: quantities that are changes since the frame before are summed over an interval.
+A sampling is given by two arrays: `indices` int64 [N], the source frame that each converted frame shows, and `ends`
+int64 [N], the source frame before which its interval ends: quantities that are changes since the frame before are
+summed over this interval.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ import numpy as np
 
 
 class Sampling(NamedTuple):
-    """`indices` int64 [N] do not decrease; `ends` int64 [N] with indices[k] <= ends[k]."""
+    """`indices` int64 [N], non-decreasing; `ends` int64 [N] with indices[k] <= ends[k]."""
 
     indices: np.ndarray
     ends: np.ndarray
 
 
 def by_index(frames: int, source_fps: float, fps: float) -> Sampling:
-    """Frame k shows source frame ``min(int((k / fps) * source_fps), frames - 1)``; there are ``int(frames / source_fps * fps)``.
+    """Frame k of ``int(frames / source_fps * fps)`` is source frame ``min(int((k / fps) * source_fps), frames - 1)``.
 
-    The rule is evaluated in float64 as written: integer arithmetic gives other frames where a product falls just below a whole
-    number.
+    The rule is evaluated in float64 as written: integer arithmetic gives different frames where a product falls just
+    below a whole number.
     """
     count = int(frames / source_fps * fps)
     starts = ((np.arange(count + 1) / fps) * source_fps).astype(np.int64)
@@ -39,18 +40,18 @@ def by_linspace(frames: int, source_fps: float, fps: float) -> Sampling:
 
 
 def by_timestamp(timestamps: np.ndarray, source_fps: float, fps: float) -> Sampling:
-    """Frame k shows the source frame recorded nearest to k / fps seconds after the first (the earlier of two equally near).
+    """Frame k shows the source frame nearest to k / fps seconds after the first (on a tie, the earlier one).
 
-    For recordings in which frames were dropped: `timestamps` float [T] in seconds must increase, and the duration is theirs plus one
-    frame of `source_fps`. Raises ValueError when they do not increase.
+    For recordings with dropped frames: `timestamps` float [T] in seconds must increase, and the duration is
+    theirs plus one frame of `source_fps`. Raises ValueError if they do not increase.
     """
     times = np.asarray(timestamps, np.float64).reshape(-1)
     times = times - times[0]
     steps = np.diff(times)
     if not (steps > 0).all():
         row = int(np.argmin(steps > 0)) + 1
-        raise ValueError(f"timestamp {timestamps[row]} at row {row} does not come after {timestamps[row - 1]}")
-    # float32 timestamps are off by up to 1e-7 of themselves: a thousandth of a frame must not cost the last one.
+        raise ValueError(f"timestamp {timestamps[row]} at row {row} is not later than {timestamps[row - 1]} before it")
+    # float32 timestamps have a relative error of up to 1e-7; a thousandth of a frame must not drop the last frame.
     count = int((times[-1] + 1 / source_fps) * fps + 1e-3)
     if not count:
         return Sampling(np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -75,14 +76,14 @@ def sample(rule: str, frames: int, source_fps: float, fps: float, timestamps: np
 
 
 def resample_state(values: np.ndarray, kinds: Sequence[str], sampling: Sampling) -> np.ndarray:
-    """Pick rows of `values` float32 [T, D]; columns of kind `delta` are summed since the frame that was kept before: [N, D]."""
+    """Select rows of `values` float32 [T, D]; `delta` columns are summed since the previous kept frame: [N, D]."""
     indices = sampling.indices
     since = np.append(indices[:1] - 1, indices[:-1]) + 1
     return _pick(values, kinds, indices, np.minimum(since, indices + 1), indices + 1)
 
 
 def resample_action(values: np.ndarray, kinds: Sequence[str], sampling: Sampling) -> np.ndarray:
-    """Pick rows of `values` float32 [T, D]; columns of kind `delta` are summed up to the next kept frame: [N, D]."""
+    """Select rows of `values` float32 [T, D]; `delta` columns are summed up to the next kept frame: [N, D]."""
     return _pick(values, kinds, sampling.indices, sampling.indices, sampling.ends)
 
 

@@ -1,4 +1,4 @@
-"""Which episodes train, validate and test, as a pure function of the episode numbers and the options."""
+"""Splits episodes into train, validation and test, as a pure function of the episode numbers and the options."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.schema import SplitOptions
-
-PARTS = ("train", "validation", "test")
+from groot_ray.experiment.stages import PARTS
 
 
 @dataclass(frozen=True)
@@ -22,18 +21,18 @@ class Splits:
 
     def parts(self) -> dict[str, tuple[int, ...]]:
         """The parts that have episodes, by name."""
-        named = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: episodes for name, episodes in named.items() if episodes}
+        return {name: episodes for name in PARTS if (episodes := getattr(self, name))}
 
 
 def split_episodes(episodes: Sequence[int], options: SplitOptions) -> Splits:
-    """Deal `episodes` (numbers in source order) out to the parts.
+    """Assign `episodes` (numbers in source order) to the parts.
 
-    In order, or shuffled with `seed` first. With a number or share for train: train comes first, test follows, validation is taken
-    from what is left, or, where too little is left, cut from the end of train. Without: test is the end, validation the end of what
-    remains, train all the rest. A share of the episodes is rounded to the nearest number, but is at least one episode.
+    Episodes stay in order, or are first shuffled with `seed`. If train has a number or share, train comes first, test
+    follows, and validation is taken from the rest or, if that is too small, cut from the end of train. Otherwise test
+    is at the end, validation before it, and train is the rest. A share of the episodes is rounded to the nearest
+    number, but at least one episode.
 
-    Raises `ConfigurationError` when more episodes are asked for than there are, or none is left for training.
+    Raises `ConfigurationError` if more episodes are asked for than exist, or none is left for training.
     """
     order = list(episodes)
     if options.seed is not None:
@@ -56,8 +55,9 @@ def split_episodes(episodes: Sequence[int], options: SplitOptions) -> Splits:
             unused, train = rest, train - validation
     if train < 1 or tuple(map(len, pools)) != (train, validation, test):
         raise ConfigurationError(
-            f"the splits ask for train {_told(options.train)}, validation {options.validation} and test {options.test}, "
-            f"which {total} episodes cannot give; lower them, or leave splits.train out to train on all that are left"
+            f"the splits ask for train {_asked(options.train)}, validation {options.validation} and "
+            f"test {options.test}, more than {total} episodes allow; "
+            "lower them, or leave splits.train out to train on all that are left"
         )
     return Splits(*(tuple(sorted(pool)) for pool in (*pools, unused)))
 
@@ -69,7 +69,7 @@ def _count(part: int | float, total: int) -> int:
 
 
 def _train_count(options: SplitOptions, total: int, test: int, validation: int) -> int:
-    """Train's number; where shares add up to all, train takes what rounding leaves."""
+    """Number of training episodes; if the shares add up to 1, train gets the remainder of the rounding."""
     assert options.train is not None
     parts = (options.train, options.validation, options.test)
     if all(isinstance(part, float) or part == 0 for part in parts) and sum(parts) > 1 - 1e-9:
@@ -77,5 +77,5 @@ def _train_count(options: SplitOptions, total: int, test: int, validation: int) 
     return _count(options.train, total)
 
 
-def _told(part: int | float | None) -> str:
+def _asked(part: int | float | None) -> str:
     return "all others" if part is None else str(part)

@@ -1,4 +1,4 @@
-"""Running one function for many numbers on Ray Data, one task each, with results as they come."""
+"""Runs a function for many indices on Ray Data, one task each, and yields results as they finish."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ Result = TypeVar("Result")
 
 
 class Raised(NamedTuple):
-    """An error meant for the user that a task has raised: handed over as a value, so that Ray wraps nothing around it."""
+    """A task's error for the user, returned as a value so that Ray does not wrap it."""
 
     error: GrootRayError
 
 
-# Tasks of one kind run in the same worker process: what they share is fetched and unpacked once in each.
+# Tasks of one kind share worker processes: the payload is fetched and unpacked once per process.
 _shared: dict[str, Any] = {}
 
 
 def stream(
     function: Callable[[Payload, int], Result], payload: Payload, count: int, workers: int | None = None
 ) -> Iterator[tuple[int, Result]]:
-    """Yield (i, function(payload, i)) for i in 0 .. count - 1 in the order in which they finish.
+    """Yield (i, function(payload, i)) for i in 0 .. count - 1, in order of completion.
 
-    `payload` goes to each worker process once. At most `workers` tasks run at a time, as many as there are CPUs when not given; memory
-    does not grow with `count`. A task whose worker dies is run again by Ray. What `function` raises is raised here.
+    `payload` is sent to each worker process once. At most `workers` tasks run at a time, by default one per CPU;
+    memory does not grow with `count`. Ray reruns a task whose worker dies. Errors of `function`
+    are raised here.
 
-    Raises `TemporaryFailureError` when workers die again and again.
+    Raises `TemporaryFailureError` if workers die repeatedly.
     """
     import ray
     import ray.exceptions
@@ -65,18 +66,16 @@ def stream(
                 raise result.error
             yield row["number"], result
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError) as error:
-        told = " ".join(str(error).split())[:300]
-        raise TemporaryFailureError(
-            f"a worker died again and again ({told}); try again, with fewer workers at a time"
-        ) from error
+        reason = " ".join(str(error).split())[:300]
+        raise TemporaryFailureError(f"a worker died repeatedly ({reason}); try again with fewer workers") from error
 
 
 def nodes() -> int:
-    """Number of machines that tasks may run on."""
+    """Number of machines on which tasks may run."""
     import ray
 
     ensure_ray()
-    return sum(bool(node["Alive"]) for node in ray.nodes())
+    return sum(bool(node["Alive"]) for node in ray.nodes())  # type: ignore[no-untyped-call]
 
 
 def _fetch(reference: Any) -> Any:

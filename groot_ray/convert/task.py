@@ -1,66 +1,58 @@
-"""What a worker does for one episode: convert it in a folder of its own, put the files in their place, and report them."""
+"""A worker's task: converts one episode in a temporary folder, moves the files into place, reports them."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 from groot_ray.convert.episode import Numbering, convert_episode
 from groot_ray.convert.ledger import Entry, File
-from groot_ray.convert.plan import ConversionPlan, Job
+from groot_ray.convert.plan import ConversionPlan, ConversionRequest, Job
+from groot_ray.convert.splits import Splits
 from groot_ray.dataset.groot import layout
-from groot_ray.dataset.source.lerobot_v2 import SourceDataset, SourceEpisode
 from groot_ray.errors import DataError
-from groot_ray.experiment.schema import ConversionOptions
 from groot_ray.storage import Location, manifest, open_location
-
-if TYPE_CHECKING:
-    from groot_ray.embodiment.schema import Embodiment
-
-
-class Lease(Protocol):
-    """The right to write."""
-
-    def check(self) -> None:
-        """Raises when another run has taken over, or a person wants this one to stop."""
+from groot_ray.storage.lease import Lease
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """Everything that the tasks of one conversion share.
+    """A request with its plan.
 
-    `lease` is checked before anything is put in its place; `resumed`: earlier runs may have left finished files.
+    `lease` is checked before any file is moved into place; `resumed`: earlier runs may have left finished files.
     """
 
-    source: SourceDataset
-    embodiment: Embodiment
-    options: ConversionOptions
-    output: Location
+    request: ConversionRequest
     plan: ConversionPlan
     lease: Lease
     resumed: bool = False
 
-    def light(self) -> Conversion:
-        """The same without lists as long as the dataset: a task gets its own episode beside it."""
-        source = replace(self.source, episodes=[], _positions={})
-        return replace(self, source=source, plan=replace(self.plan, jobs=(), made={}))
+    def for_jobs(self, jobs: Sequence[Job]) -> Conversion:
+        """The payload of these jobs' tasks: the source with their episodes only, without the plan's jobs."""
+        source = self.request.source.select(job.source_index for job in jobs)
+        request = replace(self.request, source=source, splits=Splits((), (), (), ()))
+        return replace(self, request=request, plan=replace(self.plan, jobs=(), made={}, bad={}, unused=()))
+
+    def numbering(self, job: Job) -> Numbering:
+        """The numbers of the converted episode."""
+        return Numbering(job.index, job.first, self.plan.task_numbers(job.part))
 
 
 def run_job(conversion: Conversion, job: Job) -> Entry:
-    """Convert one episode and return its entry for the ledger; a broken recording makes an entry with an error, no exception."""
-    where = conversion.output / job.part
+    """Convert one episode and return its entry for the ledger; a broken recording becomes an entry with an error."""
+    request = conversion.request
+    where = request.output / job.part
     if conversion.resumed:
         adopted = _adopt(conversion, job)
         if adopted is not None:
             return adopted
-    source = source_of(conversion, job)
-    numbering = Numbering(job.index, job.first, conversion.plan.task_numbers(job.part))
+    numbering = conversion.numbering(job)
     with tempfile.TemporaryDirectory(prefix="groot-ray-convert-") as folder:
         try:
             written = convert_episode(
-                source, job.source_index, numbering, conversion.embodiment, conversion.options, Path(folder)
+                request.source, job.source_index, numbering, request.embodiment, request.options, Path(folder)
             )
         except DataError as error:
             return Entry(job.part, job.index, job.source_index, error=str(error))
@@ -70,7 +62,7 @@ def run_job(conversion: Conversion, job: Job) -> Entry:
 
 
 def place(path: Path, target: Location, name: str) -> File:
-    """Put a file where it belongs. One that a killed run has left there is kept when it is the same, else replaced."""
+    """Move a file into place. A file that a killed run left there is kept if equal, else replaced."""
     ours = hash_file(open_location(path), name)
     if not target.upload(path, create_only=True) and hash_file(target, name) != ours:
         target.upload(path)
@@ -78,16 +70,18 @@ def place(path: Path, target: Location, name: str) -> File:
 
 
 def paths_of(conversion: Conversion, index: int) -> list[str]:
-    """Files of an episode of that number, the one that is written last at the end."""
+    """Paths of a converted episode's files; the one written last, the parquet file, comes last."""
     return [
-        *(layout.video_path(camera.feature, index) for camera in conversion.embodiment.cameras),
+        *(layout.video_path(camera.feature, index) for camera in conversion.request.embodiment.cameras),
         layout.data_path(index),
     ]
 
 
 def _adopt(conversion: Conversion, job: Job) -> Entry | None:
-    """The entry of an episode that was finished but not listed; its parquet file comes last, so it proves the videos."""
-    where = conversion.output / job.part
+    """The entry of a finished but unlisted episode; its parquet file is written last, so it proves that the videos are
+    complete.
+    """
+    where = conversion.request.output / job.part
     paths = paths_of(conversion, job.index)
     if not all((where / path).exists() for path in reversed(paths)):
         return None
@@ -95,12 +89,6 @@ def _adopt(conversion: Conversion, job: Job) -> Entry | None:
     return Entry(job.part, job.index, job.source_index, job.frames, files)
 
 
-def source_of(conversion: Conversion, job: Job) -> SourceDataset:
-    """The source with the one episode of a job."""
-    episode = SourceEpisode(job.source_index, job.rows, job.tasks)
-    return replace(conversion.source, episodes=[episode], _positions={job.source_index: 0})
-
-
 def hash_file(location: Location, name: str) -> File:
-    """Size and sha256 of a file, which is called `name` in its part."""
+    """Size and sha256 of a file, with its path `name` in the part."""
     return File(name, *manifest.hash_file(location))

@@ -1,4 +1,5 @@
-"""Datasets: LeRobot's versions in, lazily, as one kind of episode; GR00T's layout out and in again; inspect and validate.
+"""Datasets: one protocol for recordings in any source format; reading and writing GR00T's layout; inspect and validate.
 
-May be imported by everything from `convert` upwards; it imports `embodiment`, `storage` and, to read and check pictures, `video`.
+May be imported by `statistics`, `convert` and above; it imports `experiment`, `embodiment`, `video`, `storage` and
+below.
 """

@@ -1,4 +1,4 @@
-"""The `features` of an info.json: which columns and cameras a dataset has, how wide they are, what their dimensions are called."""
+"""Reads the `features` of an info.json: columns and cameras, their widths, the names of their dimensions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ PREFIX = "observation.images."
 
 
 def cameras(features: Mapping[str, Any]) -> list[str]:
-    """Names of the features that are kept as videos, in order."""
+    """Names of the features stored as videos, in order."""
     return [
         name for name, feature in features.items() if isinstance(feature, Mapping) and feature.get("dtype") == "video"
     ]
 
 
 def width(features: Mapping[str, Any], column: str) -> int | None:
-    """Declared number of dimensions of a column; None where the dataset does not say."""
+    """Declared number of dimensions of a column; None if not declared."""
     feature = features.get(column)
     shape = feature.get("shape") if isinstance(feature, Mapping) else None
     if isinstance(shape, Sequence) and len(shape) == 1 and isinstance(shape[0], int):
@@ -25,9 +25,10 @@ def width(features: Mapping[str, Any], column: str) -> int | None:
 
 
 def dimension_names(features: Mapping[str, Any], column: str) -> list[str] | None:
-    """Names of a column's dimensions, whatever way they are nested; None where there are none or too few.
+    """Names of a column's dimensions, however nested; None if there are none or too few.
 
-    Recorders write a list, a list in a list, ``{"motors": [...]}``, a mapping of several lists, or a mapping of name to position.
+    Recorders write a list, a list in a list, ``{"motors": [...]}``, a mapping of several lists, or a mapping of name
+    to position.
     """
     feature = features.get(column)
     if not isinstance(feature, Mapping):
@@ -58,6 +59,6 @@ def camera_spellings(name: str) -> list[str]:
 
 
 def find_camera(features: Mapping[str, Any], name: str) -> str | None:
-    """The video feature that a camera's name means, with or without prefix; None where there is none."""
+    """The video feature of a camera's name, given with or without prefix; None if there is none."""
     known = cameras(features)
     return next((spelling for spelling in camera_spellings(name) if spelling in known), None)

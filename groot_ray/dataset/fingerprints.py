@@ -1,4 +1,4 @@
-"""Fingerprints of a dataset's files: what a plan pins, so that a changed source is noticed."""
+"""Fingerprints of a dataset's files: a plan pins them, so that changes of the source are detected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fingerprint(location: Location, path: str) -> Fingerprint:
 
 
 def fingerprints(files: Iterable[tuple[str, Location]], threads: int = 16) -> list[Fingerprint]:
-    """Fingerprints of (path, location) pairs in the order of their paths; reading waits on disk or network, so in threads."""
+    """Fingerprints of (path, location) pairs, by path, read in parallel threads."""
     from concurrent.futures import ThreadPoolExecutor
 
     ordered = sorted(files, key=lambda file: file[0])

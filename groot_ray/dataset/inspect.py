@@ -1,4 +1,4 @@
-"""What a source dataset holds, as text for people: version, episodes, features, cameras, tasks, and what presets fit."""
+"""Describes a source dataset as text: version, episodes, features, cameras, tasks, matching presets."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from groot_ray.embodiment.mapping import source_width
 from groot_ray.errors import DataError
 
 if TYPE_CHECKING:
-    from groot_ray.dataset.source.lerobot_v2 import SourceDataset
+    from groot_ray.dataset.source.recording import Recording
     from groot_ray.embodiment.schema import Embodiment
 
 COUNTERS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
-SHOWN = 5  # tasks and warnings that are printed; the rest are counted
+SHOWN = 5  # number of tasks and warnings to print; the rest are counted
 
 
-def summary(source: SourceDataset) -> str:
-    """A few lines about a dataset, from its meta data and the first episode's files; reads no pictures."""
+def summary(source: Recording) -> str:
+    """Summarize a dataset in a few lines, from its metadata and the first episode's files; decodes no images."""
     lengths = [episode.length for episode in source.episodes]
     frames = sum(lengths)
     lines = [
         str(source.location.uri),
-        f"  format    LeRobot {source.version}, {source.fps:g} frames per second, robot {source.robot_type or 'unnamed'}",
+        f"  format    {source.format}, {source.fps:g} frames per second, robot {source.robot_type or 'unnamed'}",
         f"  episodes  {len(lengths)}, {frames} frames, {frames / source.fps / 60:.1f} minutes; "
-        f"{min(lengths)} to {max(lengths)} frames each, {median(lengths):g} in the middle",
+        f"{min(lengths)} to {max(lengths)} frames each, median {median(lengths):g}",
         *_features(source),
         *_cameras(source),
         *_tasks(source),
@@ -37,7 +37,7 @@ def summary(source: SourceDataset) -> str:
     return "\n".join(lines)
 
 
-def _features(source: SourceDataset) -> Iterable[str]:
+def _features(source: Recording) -> Iterable[str]:
     for name, feature in source.features.items():
         if name in COUNTERS or name in source.cameras or not isinstance(feature, dict):
             continue
@@ -48,7 +48,7 @@ def _features(source: SourceDataset) -> Iterable[str]:
         )
 
 
-def _cameras(source: SourceDataset) -> Iterable[str]:
+def _cameras(source: Recording) -> Iterable[str]:
     for name in source.cameras:
         feature = source.features[name]
         details = feature.get("info") or feature.get("video_info") or {}
@@ -56,7 +56,7 @@ def _cameras(source: SourceDataset) -> Iterable[str]:
         yield f"  camera    {name}: {shape or 'size unknown'}, {details.get('video.codec') or 'codec unknown'}"
 
 
-def _tasks(source: SourceDataset) -> Iterable[str]:
+def _tasks(source: Recording) -> Iterable[str]:
     counts: dict[str, int] = {}
     for episode in source.episodes:
         for task in episode.tasks:
@@ -68,12 +68,12 @@ def _tasks(source: SourceDataset) -> Iterable[str]:
         yield f"  task      and {len(texts) - SHOWN} more"
 
 
-def fitting_presets(source: SourceDataset) -> list[str]:
+def fitting_presets(source: Recording) -> list[str]:
     """Presets whose source columns have this dataset's widths and whose cameras it has."""
     return [name for name in preset_names() if _fits(load_embodiment(name), source)]
 
 
-def _fits(embodiment: Embodiment, source: SourceDataset) -> bool:
+def _fits(embodiment: Embodiment, source: Recording) -> bool:
     columns = embodiment.source_columns()
     if any(source.width(column) != source_width(embodiment, column) for column in columns):
         return False
@@ -83,18 +83,9 @@ def _fits(embodiment: Embodiment, source: SourceDataset) -> bool:
         return False
 
 
-def notes(source: SourceDataset) -> list[str]:
-    """What may surprise: totals that do not agree, episodes without task, files of the first episode that are not there."""
-    found = []
-    info = source.info
-    for key, actual in (
-        ("total_episodes", len(source.episodes)),
-        ("total_frames", sum(e.length for e in source.episodes)),
-    ):
-        if info.get(key) is not None and info[key] != actual:
-            found.append(f"meta/info.json says {key} {info[key]}, meta/episodes.jsonl gives {actual}")
-    if not info.get("codebase_version"):
-        found.append("meta/info.json names no codebase_version; it is read as " + source.version)
+def notes(source: Recording) -> list[str]:
+    """Possible surprises: notes on the metadata, episodes without a task, a first episode whose files do not fit."""
+    found = source.notes()
     without = [episode.index for episode in source.episodes if not episode.tasks]
     if without and not source.tasks:
         found.append(f"{len(without)} episode(s) have no task text, the first is {without[0]}")
@@ -102,9 +93,9 @@ def notes(source: SourceDataset) -> list[str]:
     try:
         rows = source.rows(first.index)
         if rows != first.length:
-            found.append(f"episode {first.index} has {rows} rows, meta/episodes.jsonl lists {first.length}")
+            found.append(f"episode {first.index} has {rows} rows, the metadata lists {first.length}")
         for camera in source.cameras:
-            source.video(first.index, camera)
+            source.clip(first.index, camera)
     except DataError as error:
         found.append(str(error))
     return found

@@ -13,7 +13,7 @@ def parse_jsonl(text: str, origin: str) -> list[dict[str, Any]]:
     """Parse one JSON object per line; empty lines are skipped.
 
     Raises:
-        DataError: a line is no JSON object; the sentence names the file and the line.
+        DataError: a line is not a JSON object; the message names the file and the line.
     """
     entries = []
     for number, line in enumerate(text.splitlines(), start=1):

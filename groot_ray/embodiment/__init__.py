@@ -1,11 +1,13 @@
-"""What a robot is: cameras, state and action components, their representation, presets, NVIDIA's modality config in and out.
+"""Description of a robot: cameras, state and action components, presets, detection, NVIDIA's configuration files.
 
-Everything above may import it; it imports only `errors`, the experiment's YAML reader and, when a tag is checked, `model.tags`.
+Data and pure functions, without video or torch. Every package above may import it; of `model` it imports only the
+family's tags and limits and the modality configuration.
 """
 
 from __future__ import annotations
 
+from groot_ray.embodiment.components import ActionComponent, Camera, Language, StateComponent
 from groot_ray.embodiment.load import load_embodiment, preset_names
-from groot_ray.embodiment.schema import ActionComponent, Camera, Embodiment, Language, StateComponent
+from groot_ray.embodiment.schema import Embodiment
 
 __all__ = ["ActionComponent", "Camera", "Embodiment", "Language", "StateComponent", "load_embodiment", "preset_names"]

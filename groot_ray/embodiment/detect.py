@@ -1,6 +1,6 @@
-"""Proposing a description from what a dataset says about itself: names and widths of its columns, and its cameras.
+"""Proposes a description from a dataset's names of columns, dimensions and cameras.
 
-The proposal is a start for a person, not an answer: whether an action is best RELATIVE, and what the units are, only people know.
+The proposal is a starting point. The user decides whether an action is best RELATIVE and what its units are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from groot_ray.errors import DataError
 
 STATE, ACTION = "observation.state", "action"
 
-# What a dimension belongs to, by words in its name; the first that fits decides.
+# The limb of a dimension, by words in its name; the first match decides.
 GROUPS: tuple[tuple[str, str], ...] = (
     ("base_odom", r"odom"),
     ("base_vel", r"(lin|ang|linear|angular|base|wheel).*vel|vel.*(lin|ang|linear|angular|x|y|theta)$|navigate"),
@@ -30,7 +30,7 @@ ABSOLUTE_GROUPS = ("gripper", "hand", "base_vel")
 
 
 class Source(Protocol):
-    """What detection needs to know of a dataset; `dataset.lerobot.SourceDataset` is one."""
+    """What detection needs to know about a dataset; a source dataset provides it."""
 
     @property
     def robot_type(self) -> str: ...
@@ -47,7 +47,9 @@ class Source(Protocol):
 
 
 def propose_embodiment(source: Source, name: str | None = None) -> Embodiment:
-    """Propose a description: neighboring dimensions of one limb become a component, arms RELATIVE, hands and bases ABSOLUTE.
+    """Propose a description in which neighboring dimensions of one limb form a component.
+
+    Arms are RELATIVE to the state, hands and bases ABSOLUTE.
 
     Raises:
         DataError: the dataset has no state or action column, or no camera.
@@ -56,7 +58,8 @@ def propose_embodiment(source: Source, name: str | None = None) -> Embodiment:
         if source.width(column) is None:
             known = ", ".join(source.features) or "none"
             raise DataError(
-                f"no embodiment can be proposed: there is no column {column!r} with a known width; the features are {known}"
+                f"no embodiment can be proposed: there is no column {column!r} with a known width; "
+                f"the features are {known}"
             )
     if not source.cameras:
         raise DataError("no embodiment can be proposed: the dataset has no camera kept as video")
@@ -86,7 +89,7 @@ def propose_embodiment(source: Source, name: str | None = None) -> Embodiment:
 
 
 def _names(source: Source, column: str, other: str) -> list[str] | int:
-    """Names of a column's dimensions; those of the other column of the same width where it has none; else its width."""
+    """Names of a column's dimensions; if it has none, those of the other column if equally wide; else its width."""
     names = source.feature_names(column)
     if names is None and source.width(other) == source.width(column):
         names = source.feature_names(other)
@@ -94,7 +97,7 @@ def _names(source: Source, column: str, other: str) -> list[str] | int:
 
 
 def _components(names: Sequence[str] | int) -> list[dict[str, Any]]:
-    """Runs of neighboring dimensions of the same limb; a column without names is one component."""
+    """Components from runs of neighboring dimensions of the same limb; a column without names is one component."""
     if isinstance(names, int):
         return [{"key": "joints", "start": 0, "end": names}]
     words = [snake(name) for name in names]
@@ -128,14 +131,14 @@ def limb(word: str) -> str:
 
 
 def snake(name: str) -> str:
-    """A name in snake case: ``kLeftShoulderPitch`` becomes ``left_shoulder_pitch``, ``left.waist`` becomes ``left_waist``."""
+    """A name in snake case: ``kLeftShoulderPitch`` as ``left_shoulder_pitch``, ``left.waist`` as ``left_waist``."""
     name = re.sub(r"^k(?=[A-Z])", "", name)
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def _short(word: str, key: str) -> str:
-    """A dimension's name without what the component's key says already: ``left_hand_pinky`` of ``left_hand`` is ``pinky``."""
+    """A dimension's name without its component's key: ``left_hand_pinky`` of ``left_hand`` is ``pinky``."""
     for prefix in (key, *(side for side, _ in SIDES if key.startswith(side))):
         if word.startswith(f"{prefix}_"):
             return word[len(prefix) + 1 :]
@@ -143,7 +146,7 @@ def _short(word: str, key: str) -> str:
 
 
 def _free(key: str, components: Sequence[dict[str, Any]]) -> str:
-    """The key, with a number where a run of the same limb came before."""
+    """The key, with a number appended if an earlier run of the same limb uses it."""
     taken = {c["key"] for c in components}
     number = 2
     free = key
@@ -153,7 +156,7 @@ def _free(key: str, components: Sequence[dict[str, Any]]) -> str:
 
 
 def _camera_keys(cameras: Sequence[str]) -> list[str]:
-    """Short keys: the last part of each camera's name where these differ, else the whole name."""
+    """Short keys: the last part of each camera's name if these are unique, else the full name."""
     short = [_key(camera.rsplit(".", 1)[-1]) for camera in cameras]
     if len(set(short)) == len(short):
         return short
@@ -161,6 +164,6 @@ def _camera_keys(cameras: Sequence[str]) -> list[str]:
 
 
 def _key(name: str) -> str:
-    """A name as a modality key: letters, digits and underscores, not beginning with a digit."""
+    """A name as a modality key: letters, digits and underscores, not starting with a digit."""
     key = re.sub(r"[^A-Za-z0-9_]+", "_", name)
     return f"cam_{key}" if key[:1].isdigit() else key

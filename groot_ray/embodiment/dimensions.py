@@ -1,21 +1,19 @@
-"""Names, units and reality of single dimensions: which the robot has, and which are padding, copies or zeros."""
+"""Names and units of single dimensions, and which of them the robot has; the rest are padding, copies or zeros."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from groot_ray.embodiment.components import Component, Part
+from groot_ray.embodiment.schema import Embodiment
 from groot_ray.errors import ConfigurationError, did_you_mean
-
-if TYPE_CHECKING:
-    from groot_ray.embodiment.schema import Component, Embodiment, Part
 
 
 def chosen(embodiment: Embodiment, part: Part, keys: Sequence[str] | None) -> list[Component]:
-    """The trained components, or those of `keys` in that order.
+    """The trained components, or those in `keys`, in that order.
 
     Raises:
-        ConfigurationError: a key is no component of the part.
+        ConfigurationError: a key is not a component of the part.
     """
     if keys is None:
         return list(embodiment.components(part, trained=True))
@@ -23,7 +21,8 @@ def chosen(embodiment: Embodiment, part: Part, keys: Sequence[str] | None) -> li
     for key in keys:
         if key not in known:
             raise ConfigurationError(
-                f"{key!r} is no {part} component of embodiment {embodiment.name!r}{did_you_mean(key, known)}"
+                f"{key!r} is not one of the {part} components of embodiment {embodiment.name!r}"
+                f"{did_you_mean(key, known)}"
             )
     return [known[key] for key in keys]
 
@@ -57,12 +56,12 @@ def dim_names(embodiment: Embodiment, part: Part, keys: Sequence[str] | None = N
 
 
 def dim_units(embodiment: Embodiment, part: Part, keys: Sequence[str] | None = None) -> list[str]:
-    """Units of all dimensions of the chosen components, concatenated; empty text where none is known."""
+    """Units of all dimensions of the chosen components, concatenated; empty string if unknown."""
     return [unit for c in chosen(embodiment, part, keys) for unit in _units(c)]
 
 
 def real_dims(embodiment: Embodiment, part: Part, keys: Sequence[str] | None = None) -> list[int]:
-    """Indices of the robot's own dimensions in that concatenation: no padding, no zeros, a replicated one once."""
+    """Indices of the robot's own dimensions in that concatenation: no padding, no zeros, and a replicated one once."""
     indices: list[int] = []
     at = 0
     for component in chosen(embodiment, part, keys):

@@ -1,4 +1,4 @@
-"""Finding a description: a preset's name, a YAML file, or the description itself."""
+"""Loads a description from a preset, a YAML file or a mapping, and writes one as YAML."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from groot_ray.embodiment.schema import Embodiment
 from groot_ray.errors import ConfigurationError, did_you_mean
-from groot_ray.experiment.document import explain, parse_yaml
+from groot_ray.schema_errors import explain
+from groot_ray.yaml_text import parse_yaml
 
 
 def preset_names() -> list[str]:
@@ -24,12 +25,12 @@ def load_embodiment(spec: str | Path | Mapping[str, Any] | Embodiment, tag: str 
     """Read and check a description.
 
     Args:
-        spec: a preset's name, the path of a YAML file, or the description as a mapping. A mapping or file may name a preset under
-            ``preset`` and replace some of its keys.
-        tag: embodiment tag that replaces the description's own.
+        spec: a preset's name, the path of a YAML file, or the description as a mapping. A mapping or file may name a
+            preset under ``preset`` and replace some of its keys.
+        tag: embodiment tag that overrides the description's own.
 
     Raises:
-        ConfigurationError: there is no such preset or file, or the description breaks a rule; the sentence names the key.
+        ConfigurationError: there is no such preset or file, or the description breaks a rule.
     """
     if isinstance(spec, Embodiment):
         data, origin = spec.to_json(), f"embodiment {spec.name!r}"
@@ -95,7 +96,7 @@ def to_yaml(embodiment: Embodiment) -> str:
 
 
 def _leave_out_derived(component: dict[str, Any], default_column: str) -> None:
-    """Remove what reading the description fills in again."""
+    """Remove keys that loading the description fills in again."""
     if component.get("column") == default_column:
         del component["column"]
     if "start" in component and component["dims"] == component["end"] - component["start"]:

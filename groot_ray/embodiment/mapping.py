@@ -1,17 +1,17 @@
-"""Forwards and backwards between a robot's columns and GR00T's vectors, as pure functions of arrays."""
+"""Forward and inverse mapping between a robot's columns and GR00T's vectors, as pure functions of arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from groot_ray.embodiment.components import Component, Part
 from groot_ray.embodiment.dimensions import source_names
+from groot_ray.embodiment.schema import Embodiment
 from groot_ray.errors import ConfigurationError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from groot_ray.embodiment.schema import Component, Embodiment, Part
 
 
 def source_width(embodiment: Embodiment, column: str) -> int:
@@ -27,7 +27,7 @@ def map_columns(embodiment: Embodiment, part: Part, columns: Mapping[str, np.nda
         where: what the columns belong to, for errors; for example ``"episode 3"``.
 
     Returns:
-        float32 [T, D]: components in order, each filled by its way of expanding.
+        float32 [T, D]: components in order, each expanded as its `expand` says.
 
     Raises:
         DataError: a column is missing, has the wrong width, a different number of rows, or holds NaN or infinity.
@@ -52,8 +52,8 @@ def map_columns(embodiment: Embodiment, part: Part, columns: Mapping[str, np.nda
 def _rows(columns: Mapping[str, np.ndarray], where: str) -> int:
     counts = {name: len(values) for name, values in columns.items()}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise DataError(f"{_at(where)}columns have different numbers of rows: {told}")
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise DataError(f"{_at(where)}columns have different numbers of rows: {listed}")
     return next(iter(counts.values()), 0)
 
 
@@ -64,7 +64,8 @@ def _slice(embodiment: Embodiment, component: Component, columns: Mapping[str, n
     name = component.column or ""
     if name not in columns:
         raise DataError(
-            f"{_at(where)}column {name!r}, which component {component.key!r} reads, is missing{did_you_mean(name, columns)}"
+            f"{_at(where)}column {name!r}, which component {component.key!r} reads, is missing"
+            f"{did_you_mean(name, columns)}"
         )
     column = np.asarray(columns[name])
     if column.ndim == 1:
@@ -72,7 +73,7 @@ def _slice(embodiment: Embodiment, component: Component, columns: Mapping[str, n
     needed = source_width(embodiment, name)
     if column.ndim != 2 or column.shape[1] < needed or (column.shape[1] > needed and not embodiment.ignore_extra_dims):
         extra = (
-            "; say ignore_extra_dims: true to leave the others out"
+            "; set ignore_extra_dims: true to leave the others out"
             if column.ndim == 2 and column.shape[1] > needed
             else ""
         )
@@ -87,8 +88,8 @@ def _slice(embodiment: Embodiment, component: Component, columns: Mapping[str, n
     if not finite.all():
         row, dim = (int(i) for i in np.argwhere(~finite)[0])
         raise DataError(
-            f"{_at(where)}column {name!r} holds {values[row, dim]} at row {row}, dimension {(component.start or 0) + dim} "
-            f"({source_names(component)[dim]}); repair or leave out the episode"
+            f"{_at(where)}column {name!r} holds {values[row, dim]} at row {row}, dimension "
+            f"{(component.start or 0) + dim} ({source_names(component)[dim]}); repair or leave out the episode"
         )
     return values
 
@@ -100,11 +101,12 @@ def _at(where: str) -> str:
 def to_robot(
     embodiment: Embodiment, values: Mapping[str, np.ndarray], part: Part = "action", fill: float = float("nan")
 ) -> dict[str, np.ndarray]:
-    """Turn the model's components into the robot's own columns: padding dropped, copies put together again.
+    """Map the model's components to the robot's own columns: padding is dropped, copies are merged.
 
     Args:
         values: trained components by key, each [..., dims]; leading axes (batch, steps) are kept.
-        fill: value of source dimensions that no trained component covers; NaN by default, so that a robot cannot take it for a command.
+        fill: value of source dimensions that no trained component covers; NaN by default, so that no robot takes it
+            for a command.
 
     Returns:
         float32 [..., W] for each source column, W as described by the embodiment.
@@ -119,7 +121,7 @@ def to_robot(
     for key in values:
         if key not in known:
             raise ConfigurationError(
-                f"{key!r} is no trained {part} component of embodiment {embodiment.name!r}{did_you_mean(key, known)}"
+                f"{key!r} is not a trained {part} component of embodiment {embodiment.name!r}{did_you_mean(key, known)}"
             )
     for component in embodiment.components(part, trained=True):
         if component.key not in values:
@@ -127,7 +129,8 @@ def to_robot(
         array = np.asarray(values[component.key], dtype=np.float32)
         if array.ndim == 0 or array.shape[-1] != component.dims:
             raise ConfigurationError(
-                f"{part} component {component.key!r} has shape {list(array.shape)}; its last axis must have {component.dims}"
+                f"{part} component {component.key!r} has shape {list(array.shape)}; "
+                f"its last axis must have {component.dims}"
             )
         if not component.width or component.column is None:
             continue

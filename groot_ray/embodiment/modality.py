@@ -1,13 +1,12 @@
-"""The description in NVIDIA's terms: ``meta/modality.json`` and the modality configuration."""
+"""The description in NVIDIA's formats: ``meta/modality.json`` and the modality configuration."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from groot_ray.embodiment.schema import Component, Embodiment
+from groot_ray.embodiment.components import Component
+from groot_ray.embodiment.schema import Embodiment
 
 
 def modality_json(embodiment: Embodiment) -> dict[str, Any]:
@@ -33,7 +32,7 @@ def _slices(components: Sequence[Component]) -> dict[str, dict[str, int]]:
 
 
 def modality_configs(embodiment: Embodiment) -> dict[str, dict[str, Any]]:
-    """What the model is trained on: ``{video|state|action|language: {delta_indices, modality_keys, ...}}``, trained keys only."""
+    """Modality configuration of the trained keys as plain data: ``{video|state|action|language: {...}}``."""
     state = [c for c in embodiment.state if c.train]
     action = [c for c in embodiment.action if c.train]
     return {

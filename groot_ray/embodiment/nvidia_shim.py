@@ -1,6 +1,6 @@
 """Runs a modality configuration file with stand-ins for the names of ``gr00t`` that such files import.
 
-This is a program, started by `nvidia.read_modality_configs` in a process of its own; it imports the standard library only.
+`nvidia.read_modality_configs` starts this program in a separate process; it imports only the standard library.
 """
 
 import enum
@@ -43,15 +43,15 @@ class ActionConfig:
 
 @dataclass
 class ModalityConfig:
-    """Which keys of a modality are used, at which frames."""
+    """The keys of a modality and the frames at which they are used."""
 
-    delta_indices: list
-    modality_keys: list
-    sin_cos_embedding_keys: list | None = None
-    mean_std_embedding_keys: list | None = None
-    action_configs: list | None = None
+    delta_indices: list[int]
+    modality_keys: list[str]
+    sin_cos_embedding_keys: list[str] | None = None
+    mean_std_embedding_keys: list[str] | None = None
+    action_configs: list[Any] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.action_configs is None:
             return
         if len(self.action_configs) != len(self.modality_keys):
@@ -59,8 +59,8 @@ class ModalityConfig:
         self.action_configs = [_action_config(entry) for entry in self.action_configs]
 
 
-def _action_config(entry):
-    """An ActionConfig, also from a mapping with enum names."""
+def _action_config(entry: Any) -> ActionConfig:
+    """Convert an ActionConfig, or a mapping with enum names, to an ActionConfig."""
     if isinstance(entry, ActionConfig):
         return entry
     return ActionConfig(
@@ -71,16 +71,16 @@ def _action_config(entry):
     )
 
 
-def _member(kind, given):
+def _member(kind: Any, given: Any) -> Any:
     return given if isinstance(given, kind) else kind[given]
 
 
-def run(file, tags, built_in):
+def run(file: str, tags: dict[str, str], built_in: set[str]) -> dict[str, Any]:
     """Run the file; return the registered configurations by tag name, as plain data."""
     EmbodimentTag = _enum("EmbodimentTag", tags)
-    registry = {}
+    registry: dict[str, Any] = {}
 
-    def register_modality_config(config, embodiment_tag=EmbodimentTag.NEW_EMBODIMENT):
+    def register_modality_config(config: Any, embodiment_tag: Any = EmbodimentTag.NEW_EMBODIMENT) -> None:
         tag = _tag_name(embodiment_tag)
         if tag in built_in:
             raise ValueError(
@@ -90,15 +90,15 @@ def run(file, tags, built_in):
             raise ValueError(f"the tag {tag} is registered twice")
         registry[tag] = {name: _plain(entry) for name, entry in config.items()}
 
-    def _tag_name(given):
+    def _tag_name(given: Any) -> str:
         if isinstance(given, EmbodimentTag):
-            return given.name
+            return str(given.name)
         known = {member.value: member.name for member in EmbodimentTag} | {
             member.name: member.name for member in EmbodimentTag
         }
         if given not in known:
-            raise ValueError(f"there is no embodiment tag {given!r}; use NEW_EMBODIMENT for a robot of your own")
-        return known[given]
+            raise ValueError(f"there is no embodiment tag {given!r}; use NEW_EMBODIMENT for your own robot")
+        return str(known[given])
 
     kinds = (ActionRepresentation, ActionType, ActionFormat, ActionConfig, ModalityConfig)
     module("gr00t.data.embodiment_tags", {"EmbodimentTag": EmbodimentTag})
@@ -116,12 +116,12 @@ def run(file, tags, built_in):
     return registry
 
 
-def _enum(name, members) -> Any:
+def _enum(name: str, members: dict[str, str]) -> Any:
     return enum.Enum(name, members)
 
 
-def _plain(entry):
-    """A ModalityConfig (or a mapping in its form) as JSON data, enums by name."""
+def _plain(entry: Any) -> dict[str, Any]:
+    """A ModalityConfig (or an equivalent mapping) as JSON data, with enums by name."""
     if isinstance(entry, dict):
         entry = ModalityConfig(**entry)
     if not isinstance(entry, ModalityConfig):
@@ -137,8 +137,8 @@ def _plain(entry):
     return data
 
 
-def module(name, content):
-    """Put a module with this content, and its parents, where ``import`` finds them."""
+def module(name: str, content: dict[str, Any]) -> None:
+    """Register a module with this content, and its parents, for ``import``."""
     parts = name.split(".")
     for depth in range(1, len(parts) + 1):
         path = ".".join(parts[:depth])
@@ -150,8 +150,8 @@ def module(name, content):
     vars(sys.modules[name]).update(content)
 
 
-def sentence(error, file):
-    """The error with the line of the user's file where it came up."""
+def sentence(error: BaseException, file: str) -> str:
+    """The error with the line of the user's file where it was raised."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     place = f" (line {lines[-1]})" if lines else f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
     if isinstance(error, ImportError) and str(getattr(error, "name", "") or "").startswith("gr00t"):
@@ -162,7 +162,7 @@ def sentence(error, file):
     return f"{type(error).__name__}: {text}{place}"
 
 
-def main(arguments):
+def main(arguments: dict[str, Any]) -> None:
     try:
         answer = {"registered": run(arguments["file"], arguments["tags"], set(arguments["built_in"]))}
         text = json.dumps(answer)

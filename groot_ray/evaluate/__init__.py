@@ -1,4 +1,5 @@
-"""Open-loop evaluation: metrics as pure functions, predictions over recorded episodes, baselines, plots and the summary.
+"""Open-loop evaluation: metrics as pure functions, predictions over recorded episodes, baselines, plots and summaries.
 
-May import everything up to `dataset` and `video` and the model; nothing but `evaluate.fanout` knows Ray.
+Built on `policy`; it reads what `train` records in checkpoints. Only stages, cluster and cli import it, and only
+`evaluate.fanout` imports Ray.
 """

@@ -1,6 +1,6 @@
-"""What a checkpoint has to beat: holding the current pose, which needs no model at all.
+"""What a checkpoint has to beat: holding the current pose, which needs no model.
 
-The other baseline, the untrained model, is a `Policy` with other weights; see `evaluate.checkpoints`.
+The other baseline, the untrained model, is a policy with the weights before finetuning; see `evaluate.record`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from groot_ray.evaluate.layout import ActionLayout
 
 HOLD = (
-    "hold the current pose: position components repeat the state at the frame of inference where the state has the same dimensions, "
-    "else the last action before that frame; velocities and deltas are zero"
+    "hold the current pose: position components repeat the state at the frame of inference where the state has the "
+    "same dimensions, else the last action before that frame; velocities and deltas are zero"
 )
 
 
@@ -27,18 +27,18 @@ def hold_pose(
     starts: Sequence[int],
     horizon: int,
 ) -> np.ndarray:
-    """Predict that the robot stays as it is.
+    """Predict that the robot does not move.
 
     For each frame of inference s, the frames s .. s + horizon - 1 get the same action. Per component:
 
-    - kind ``position``, and the component's state key (its own name where none is configured) has as many dimensions: the state at s,
-      be the action RELATIVE (then this is a difference of zero) or ABSOLUTE;
-    - kind ``position`` without such a state: the recorded action at s - 1, the last that the robot was told; zeros at s = 0;
+    - kind ``position``, where the component's state key (its own name by default) has as many dimensions: the state
+      at s, whether the action is RELATIVE (a difference of zero) or ABSOLUTE;
+    - kind ``position`` without such a state: the recorded action at s - 1, the robot's last command; zeros at s = 0;
     - kind ``velocity`` or ``delta``: zeros, since a robot that holds its pose does not move.
 
     Args:
         layout: columns of the actions.
-        action_configs: the checkpoint's action configurations, one per key; None means that states have the actions' names.
+        action_configs: the checkpoint's action configurations, one per key; None if states have the actions' names.
         state: recorded state by key, each float [n or more, width].
         truth: recorded actions, float [n, D].
         starts: frames of inference, ascending, the first 0.

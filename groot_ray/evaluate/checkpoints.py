@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are evaluated, and which of the requested ones are not there."""
+"""Which checkpoints of a run are evaluated, and which of the requested ones are missing."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from groot_ray.errors import ConfigurationError
+from groot_ray.model.family import CONFIG, processor_files
 from groot_ray.storage import Location
 from groot_ray.storage.manifest import MANIFEST
 
 Selection = Literal["last", "all"] | list[int]
-CONFIG, PROCESSOR = "config.json", "processor_config.json"
 RUN = "run.json"  # in the folders that our own finetuning writes, which commits checkpoints by their manifest
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder with weights and processing; `step` is None where its name does not tell."""
+    """A folder with weights and processing; `step` is None if its name has none."""
 
     location: Location
     step: int | None
@@ -34,7 +34,8 @@ def find_checkpoints(locations: Sequence[Location], selection: Selection) -> tup
     """The checkpoints at `locations`, each a checkpoint's folder or a run's with ``checkpoint-<step>`` folders.
 
     Args:
-        selection: steps to take from a run's folder: the last, all, or those listed. A checkpoint's own folder is always taken.
+        selection: steps to take from a run's folder: the last, all, or those listed. A checkpoint's own folder is
+            always taken.
 
     Returns:
         The checkpoints in the order asked for, and a sentence for each run in which requested steps are missing.
@@ -51,7 +52,8 @@ def find_checkpoints(locations: Sequence[Location], selection: Selection) -> tup
         steps = steps_of_run(location)
         if not steps:
             raise ConfigurationError(
-                f"{location.uri} is neither a checkpoint (it has no processor_config.json) nor a run's folder with checkpoint-<step> folders"
+                f"{location.uri} is neither a checkpoint (it has no processor_config.json) nor a run's folder with "
+                "checkpoint-<step> folders"
             )
         chosen, note = choose_steps(sorted(steps), selection, location.uri)
         found += [Checkpoint(steps[step], step) for step in chosen]
@@ -60,15 +62,15 @@ def find_checkpoints(locations: Sequence[Location], selection: Selection) -> tup
 
 
 def steps_of_run(run: Location) -> dict[int, Location]:
-    """The checkpoints in a run's folder by step; those that a run of ours has not committed yet are left out."""
+    """The checkpoints in a run's folder by step; those that our finetuning has not committed yet are excluded."""
     folders = {step: folder for folder in run.folders() if (step := step_of(folder)) is not None}
     proof = MANIFEST if (run / RUN).exists() else CONFIG
     return {step: folder for step, folder in folders.items() if (folder / proof).exists() and is_checkpoint(folder)}
 
 
 def is_checkpoint(folder: Location) -> bool:
-    """Whether a folder holds a whole checkpoint: model configuration and processing."""
-    return (folder / PROCESSOR).exists() and (folder / CONFIG).exists()
+    """Whether a folder has a complete checkpoint of any family: model configuration and processing."""
+    return any((folder / name).exists() for name in processor_files()) and (folder / CONFIG).exists()
 
 
 def step_of(folder: Location) -> int | None:
@@ -81,10 +83,10 @@ def choose_steps(present: Sequence[int], selection: Selection, where: str) -> tu
     """Choose among the `present` steps (ascending).
 
     Returns:
-        The chosen steps, and one sentence that names the requested ones that are not there.
+        The chosen steps, and one sentence that names the missing ones.
 
     Raises:
-        ConfigurationError: none of the requested steps is there.
+        ConfigurationError: none of the requested steps exists.
     """
     if selection == "all":
         return list(present), None

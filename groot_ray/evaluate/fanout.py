@@ -1,4 +1,4 @@
-"""Evaluation as Ray tasks, one model each, for clusters that have GPUs or nodes that the calling process has not."""
+"""Evaluation as Ray tasks, one model each, for clusters with GPUs or nodes that the calling process lacks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LOOK_SECONDS = 5.0
 
 
 def is_worthwhile() -> bool:
-    """Whether this process belongs to a Ray cluster of several nodes, now or when they are asked for, or of GPUs while it sees none."""
+    """Whether Ray has several nodes, now or by autoscaling, or GPUs that this process does not see."""
     if os.environ.get("RAY_ADDRESS"):
         ensure_ray()
-    # A process that has not imported Ray is connected to nothing, and importing it takes seconds.
+    # A process that has not imported Ray is not connected, and importing it takes seconds.
     ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return False
@@ -36,10 +36,10 @@ def run_distributed(
 
     Args:
         after_each: called when a run has ended.
-        meanwhile: called every few seconds; what either raises ends all tasks.
+        meanwhile: called every few seconds; an exception in either ends all tasks.
 
     Raises:
-        GrootRayError: what a run raised, as it was raised there.
+        GrootRayError: the error of a run, unchanged.
     """
     import ray
 
@@ -67,7 +67,7 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _fetch(reference: Any) -> dict[str, Any]:
-    """The result of a task; an error for people comes out as itself, without Ray's traceback around it."""
+    """The result of a task; an error for the user is raised as itself, without Ray's traceback."""
     import ray
 
     try:

@@ -1,10 +1,12 @@
-"""Which columns of the predicted actions belong to which component, what they are called, and which the robot has."""
+"""Which columns of the predicted actions belong to which component, their names, and which the robot has."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from groot_ray.embodiment.dimensions import dim_names, dim_units, real_dims
 
 if TYPE_CHECKING:
     from groot_ray.dataset.groot.modality import Modality, Slice
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 class ActionLayout:
     """The concatenation of the action keys, in the order of the checkpoint's modality configuration.
 
-    `names`, `units` and `kinds` (position, velocity or delta) have one entry per column; `real` holds the columns that the robot
-    has: padding and constant zeros are left out and a replicated dimension counts once.
+    `names`, `units` and `kinds` (position, velocity or delta) have one entry per column; `real` has the columns that
+    the robot has: padding and constant zeros are excluded and a replicated dimension counts once.
     """
 
     keys: tuple[str, ...]
@@ -54,8 +56,8 @@ def action_layout(
     Args:
         keys: action keys of the checkpoint's modality configuration.
         modality: the dataset's ``meta/modality.json``.
-        embodiment: its ``meta/embodiment.json``; where that does not describe all keys in these widths, names are looked for in
-            `features` and every dimension counts as real.
+        embodiment: its ``meta/embodiment.json``; where that does not describe all keys in these widths, names come
+            from `features` and every dimension counts as real.
         features: ``features`` of its ``meta/info.json``, whose ``names`` are used where there is no embodiment.
 
     Raises:
@@ -69,10 +71,10 @@ def action_layout(
             return ActionLayout(
                 keys=tuple(keys),
                 widths=widths,
-                names=tuple(embodiment.action_dim_names(list(keys))),
-                units=tuple(embodiment.action_dim_units(list(keys))),
+                names=tuple(dim_names(embodiment, "action", list(keys))),
+                units=tuple(dim_units(embodiment, "action", list(keys))),
                 kinds=tuple(described[key].kind for key in keys for _ in range(described[key].dims)),
-                real=tuple(embodiment.real_action_dims(list(keys))),
+                real=tuple(real_dims(embodiment, "action", list(keys))),
             )
     names = tuple(
         name for key, slice_ in zip(keys, slices, strict=True) for name in _feature_names(key, slice_, features or {})

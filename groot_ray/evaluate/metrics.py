@@ -1,7 +1,7 @@
 """Open-loop metrics of predicted actions, as pure functions of arrays.
 
-All are taken in the units of the dataset (radians, meters per second ...), never of normalized actions. `score` rates one
-trajectory, `average` takes the plain mean over trajectories, whatever their lengths, as GR00T N1.6's open-loop script does.
+All are in the units of the dataset (radians, meters per second ...), never of normalized actions. `score` rates one
+trajectory; `average` is the plain mean over trajectories of any length, as in GR00T N1.6's open-loop script.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scores:
-    """How far predictions are from what was done, over some dimensions of one trajectory or, averaged, of several.
+    """Errors of predictions over some dimensions of one trajectory or, averaged, of several.
 
     `success` and `accuracy` map a threshold to a share between 0 and 1; `drift` is in the units of `mae`.
     """
@@ -51,7 +51,7 @@ def score(prediction: np.ndarray, truth: np.ndarray, thresholds: Sequence[float]
         mse = mean of e^2 and mae = mean of |e| over all n x D elements;
         success[X] = share of frames in which |e| < X in *every* dimension;
         accuracy[X] = share of the n x D elements with |e| < X;
-        drift = mae of the last third of the frames minus mae of the first third. A third is n // 3 frames, at least one.
+        drift = mae of the last third of the frames minus mae of the first third; a third is n // 3 frames, or one.
 
     Raises:
         ValueError: the shapes differ or there is nothing to rate.

@@ -1,89 +1,71 @@
-"""Open-loop evaluation of checkpoints on recorded episodes: from locations to metrics, summaries, plots and a comparison."""
+"""Open-loop evaluation of checkpoints on recorded episodes, from their locations to metrics, plots and a comparison."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from groot_ray.dataset.groot.layout import EPISODES
 from groot_ray.dataset.jsonl import parse_jsonl
 from groot_ray.evaluate.checkpoints import Checkpoint, find_checkpoints
+from groot_ray.evaluate.plan import EvaluationPlan
 from groot_ray.evaluate.record import Before, Record, part_to_evaluate, read_record
 from groot_ray.evaluate.results import compare, describe, verdict
 from groot_ray.evaluate.run import Run, run_policy
 from groot_ray.evaluate.summary import comparison_csv, comparison_summary, evaluation_summary
-from groot_ray.experiment.schema import DEFAULT_CACHE, EvaluationOptions
+from groot_ray.experiment.schema import EvaluationOptions
 from groot_ray.storage import Location
 
 if TYPE_CHECKING:
     from groot_ray.progress import Progress
+    from groot_ray.storage.lease import Lease
 
 log = logging.getLogger(__name__)
 
 METRICS, SUMMARY, COMPARISON = "metrics.json", "evaluation_summary.txt", "checkpoint_comparison.csv"
 
 
-class Lease(Protocol):
-    """What a commit asks of the attempt that it belongs to."""
-
-    def check(self) -> None:
-        """Raise when the work is another attempt's now, or is to stop."""
-
-
 def evaluate(
-    checkpoints: Location | Sequence[Location],
-    dataset: Location | None,
-    options: EvaluationOptions,
-    output: Location,
+    plan: EvaluationPlan,
     *,
-    tag: str | None = None,
-    cache: str = DEFAULT_CACHE,
     progress: Progress | None = None,
     attempt: Lease | None = None,
-    device: str | None = None,
-    tokenizer: str | None = None,
     distributed: bool | None = None,
 ) -> dict[str, Any]:
-    """Evaluate checkpoints open-loop and write the results below `output`, ``metrics.json`` last.
+    """Evaluate checkpoints open-loop and write the results below the plan's output, ``metrics.json`` last.
 
     Args:
-        checkpoints: folders of checkpoints, or of runs with ``checkpoint-<step>`` folders, from which `options.checkpoints` chooses.
-        dataset: a dataset in GR00T's layout, or a conversion's folder, of which `options.split` is taken; what is recorded in the first
-            checkpoint when not given.
-        tag: embodiment tag; the one recorded in the checkpoint when not given, else the only one that the checkpoint has.
-        cache: local folder for copies of what lies in S3.
         progress: counts trajectories.
         attempt: lease that is checked after each trajectory and before results are written.
-        device: where models run; a GPU if there is one.
-        tokenizer: hub repository, folder or URI of Qwen3's vocabulary, for checkpoints that have no tokenizer, as NVIDIA's.
-        distributed: run each model as a Ray task; by default where Ray is connected to several nodes, or to GPUs that this process lacks.
+        distributed: run each model as a Ray task; by default where Ray has several nodes, or GPUs that this process
+            lacks.
 
     Returns:
-        The content of ``metrics.json``: of the checkpoint, or with several ``{"best": name, "checkpoints": {name: ...}, ...}``.
+        The content of ``metrics.json``: of the checkpoint, or of several ``{"best": name, "checkpoints": {...}, ...}``.
 
     Raises:
-        ConfigurationError: no checkpoint, dataset, trajectory or tag as asked for, or a horizon beyond the checkpoint's.
+        ConfigurationError: a checkpoint, dataset, trajectory or tag does not exist, or the horizon exceeds the model's.
         DataError: a dataset or checkpoint is broken, or they do not fit each other.
     """
-    given = list(checkpoints) if isinstance(checkpoints, Sequence) else [checkpoints]
-    chosen, notes = find_checkpoints(given, options.checkpoints)
+    options, output = plan.options, plan.output
+    chosen, notes = find_checkpoints(list(plan.checkpoints), options.checkpoints)
     for note in notes:
         log.warning("%s", note)
     records = [read_record(checkpoint.location) for checkpoint in chosen]
-    part = part_to_evaluate(chosen[0].location, records[0], dataset, options.split)
+    part = part_to_evaluate(chosen[0].location, records[0], plan.dataset, options.split)
     folders = result_folders(chosen, output)
     runs = [
         Run(
             checkpoint=checkpoint.location,
             dataset=part,
             options=options,
-            tag=tag or record.tag,
-            cache=cache,
-            device=device,
+            tag=plan.tag or record.tag,
+            cache=plan.cache,
+            device=plan.device,
             plots=folder if options.plots else None,
-            tokenizer=tokenizer,
+            tokenizer=plan.tokenizer,
         )
         for checkpoint, record, folder in zip(chosen, records, folders, strict=True)
     ]
@@ -100,7 +82,7 @@ def evaluate(
 
 
 def result_folders(checkpoints: Sequence[Checkpoint], output: Location) -> list[Location]:
-    """Where each checkpoint's results go: `output` itself for a single one, else a folder of its name, numbered where names are equal."""
+    """Where each checkpoint's results go: `output` itself for one, else a folder of its name, numbered if taken."""
     if len(checkpoints) == 1:
         return [output]
     names = [checkpoint.name for checkpoint in checkpoints]
@@ -112,7 +94,7 @@ Start = tuple[Before | None, Location]
 
 
 def start_of(run: Run, record: Record) -> Start:
-    """What tells untrained models apart: the weights, and the run, whose checkpoints share their processing."""
+    """Identifies an untrained model: its weights, and the run, whose checkpoints share their processing."""
     return record.before, run.checkpoint.parent
 
 
@@ -127,7 +109,7 @@ def untrained_runs(runs: Sequence[Run], records: Sequence[Record]) -> dict[Start
 def run_all(
     runs: Sequence[Run], progress: Progress | None, attempt: Lease | None, distributed: bool | None
 ) -> list[dict[str, Any]]:
-    """The results of all runs in order, made here one after the other or as Ray tasks."""
+    """The results of all runs in order, computed here one after the other or as Ray tasks."""
     from groot_ray.evaluate.fanout import is_worthwhile, run_distributed
 
     each = len(trajectory_ids(runs[0].dataset, runs[0].options))
@@ -155,7 +137,7 @@ def trajectory_ids(dataset: Location, options: EvaluationOptions) -> list[int]:
 def write_results(
     output: Location, folders: Sequence[Location], entries: Sequence[dict[str, Any]], notes: Sequence[str]
 ) -> dict[str, Any]:
-    """Write metrics and summary of each checkpoint and, for several, what compares them; returns what stands at the top."""
+    """Write metrics and summary of each checkpoint and, for several, their comparison; returns the top metrics.json."""
     for folder, entry in zip(folders, entries, strict=True):
         (folder / SUMMARY).write_text(evaluation_summary(entry))
         (folder / METRICS).write_json(entry)

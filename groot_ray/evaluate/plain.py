@@ -1,4 +1,4 @@
-"""Evaluation into a folder of one's own: storage is looked at first, one run at a time, and what is done is not done again."""
+"""Evaluation into a folder you choose: storage is checked first, runs exclude each other, and results are reused."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from groot_ray.storage import NotFoundError, check_storage
 from groot_ray.storage.lease import claim_attempt
 
 if TYPE_CHECKING:
+    from groot_ray.evaluate.plan import EvaluationPlan
     from groot_ray.experiment.schema import EvaluationOptions
     from groot_ray.progress import Progress
     from groot_ray.storage import Location
@@ -26,29 +27,19 @@ NOTES = ".groot-ray/evaluate"
 DONE = "done.json"
 
 
-def evaluate_into(
-    output: Location,
-    checkpoints: Sequence[Location],
-    dataset: Location | None,
-    options: EvaluationOptions,
-    *,
-    tag: str | None,
-    cache: str,
-    tokenizer: str | None,
-    progress: Progress | None = None,
-    force: bool = False,
-) -> dict[str, Any]:
-    """`open_loop.evaluate` into a plain folder; returns the content of ``metrics.json``, made now or before.
+def evaluate_into(plan: EvaluationPlan, *, progress: Progress | None = None, force: bool = False) -> dict[str, Any]:
+    """`open_loop.evaluate` into the plan's folder; returns the content of ``metrics.json``, computed now or before.
 
     Args:
-        force: evaluate again, even when the folder holds the result of the same checkpoints, dataset and options.
+        force: evaluate again, even if the folder has the result of the same checkpoints, dataset and options.
 
     Raises:
-        ConfigurationError: storage refuses something, or as for `evaluate`.
+        ConfigurationError: storage denies access, or as for `evaluate`.
     """
-    chosen, _ = find_checkpoints(list(checkpoints), options.checkpoints)
+    options, output = plan.options, plan.output
+    chosen, _ = find_checkpoints(list(plan.checkpoints), options.checkpoints)
     first = chosen[0].location
-    part = part_to_evaluate(first, read_record(first), dataset, options.split)
+    part = part_to_evaluate(first, read_record(first), plan.dataset, options.split)
     check_storage(output)
     wanted = _names(result_folders(chosen, output), output, part, options)
     attempt = claim_attempt(output / NOTES)
@@ -61,21 +52,17 @@ def evaluate_into(
                 "checkpoints": [_listing(checkpoint.location, output, own) for checkpoint in chosen],
                 "dataset": _listing(part, output, own),
                 "options": result_options(options) | {"plots": options.plots},
-                "tag": tag,
-                "tokenizer": tokenizer,
+                "tag": plan.tag,
+                "tokenizer": plan.tokenizer,
             }
         )
         if before.get("key") == key and not force and all((output / name).exists() for name in before["files"]):
             log.info("evaluate: done before, skipped: %s", output.uri)
             metrics: dict[str, Any] = (output / METRICS).read_json()
             return metrics
-        (output / NOTES / DONE).write_json(
-            {"key": None, "files": sorted(own)}
-        )  # what may be there if this call is killed
-        metrics = evaluate(
-            list(checkpoints), dataset, options, output,
-            tag=tag, cache=cache, tokenizer=tokenizer, progress=progress, attempt=attempt.stoppable,
-        )  # fmt: skip
+        # What may remain if this call is killed.
+        (output / NOTES / DONE).write_json({"key": None, "files": sorted(own)})
+        metrics = evaluate(plan, progress=progress, attempt=attempt.stoppable)
         for name in own - wanted:  # of other checkpoints or trajectories
             (output / name).delete()
         made = [name for name in sorted(wanted) if (output / name).exists()]
@@ -92,9 +79,9 @@ def _names(folders: Sequence[Location], output: Location, dataset: Location, opt
 
 
 def _listing(folder: Location, output: Location, own: Collection[str]) -> list[Any]:
-    """What tells the content of a folder apart from another's: its address, and each file's size and change token.
+    """Identifies a folder's content: its address, and each file's size and change token.
 
-    What evaluation itself writes, its `own` files below `output`, is left out.
+    Evaluation's `own` files below `output` are left out.
     """
     left_out = {(output / name).uri for name in own}
     notes = (output / NOTES.split("/")[0]).uri + "/"

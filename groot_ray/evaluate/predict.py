@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Predictor(Protocol):
-    """What open-loop evaluation asks of a policy; `groot_ray.policy.policy.Policy` is one."""
+    """What open-loop evaluation needs from a policy; `groot_ray.policy.policy.Policy` is one."""
 
     tag: str
 
@@ -53,18 +53,19 @@ def check_fits(dataset: GrootDataset, modality: Mapping[str, Any], tag: str, act
     """Check before any prediction that a dataset has what a checkpoint's modality configuration asks for.
 
     Raises:
-        ConfigurationError: more steps of each prediction are to be used than the checkpoint predicts.
-        DataError: the dataset lacks modality keys; the sentence lists them all.
+        ConfigurationError: `action_horizon` exceeds the checkpoint's horizon.
+        DataError: the dataset lacks modality keys; the message lists them all.
     """
     deltas = modality["action"]["delta_indices"]
     if list(deltas) != list(range(len(deltas))):
         raise ConfigurationError(
-            f"tag {tag} predicts the frames {list(deltas)} after the observed one; open-loop evaluation needs 0, 1, 2 ... without gaps"
+            f"tag {tag} predicts the frames {list(deltas)} after the observed one; open-loop evaluation needs "
+            "0, 1, 2 ... without gaps"
         )
     if action_horizon > len(deltas):
         raise ConfigurationError(
-            f"action_horizon {action_horizon} is more than the {len(deltas)} steps that the checkpoint predicts for tag {tag}; "
-            f"use at most {len(deltas)}"
+            f"action_horizon {action_horizon} is more than the {len(deltas)} steps that the checkpoint predicts "
+            f"for tag {tag}; use at most {len(deltas)}"
         )
     has: dict[str, Mapping[str, Any]] = {
         "video": dataset.modality.video,
@@ -85,7 +86,7 @@ def check_fits(dataset: GrootDataset, modality: Mapping[str, Any], tag: str, act
 
 
 def layout_of(dataset: GrootDataset, modality: Mapping[str, Any], robot: Embodiment | None = None) -> ActionLayout:
-    """Names, units and reality of the action columns that a checkpoint predicts.
+    """Names and units of the action columns that a checkpoint predicts, and which of them the robot has.
 
     They come from the dataset's own description of the robot or, where it has none, from `robot`.
     """
@@ -108,9 +109,9 @@ def predict_trajectory(
     seed: int,
     batch_size: int,
 ) -> Trajectory:
-    """Predict at every `action_horizon`-th frame of an episode and put the used parts of the predictions together.
+    """Predict at every `action_horizon`-th frame of an episode and concatenate the used parts of the predictions.
 
-    The noise of each prediction is seeded by (seed, episode number, frame): it depends neither on the batch nor on other episodes.
+    The noise of each prediction is seeded by (seed, episode number, frame), whatever the batch or other episodes.
 
     Raises:
         DataError: the policy's action keys have other widths than the dataset's, or a value is not finite.
@@ -128,8 +129,8 @@ def predict_trajectory(
     used = np.concatenate(chunks)
     if used.shape[-1] != truth.shape[-1]:
         raise DataError(
-            f"the checkpoint predicts {used.shape[-1]} action dimensions, but {dataset.path} has {truth.shape[-1]} under the same keys; "
-            "name a dataset of the same embodiment"
+            f"the checkpoint predicts {used.shape[-1]} action dimensions, but {dataset.path} has {truth.shape[-1]} "
+            "under the same keys; name a dataset of the same embodiment"
         )
     prediction = used.reshape(-1, used.shape[-1])[:frames]
     _check_finite(prediction, f"{dataset.where(position)}: the checkpoint's prediction", "its training has diverged")
@@ -137,14 +138,14 @@ def predict_trajectory(
 
 
 def recorded_actions(dataset: GrootDataset, position: int, modality: Mapping[str, Any], frames: int) -> np.ndarray:
-    """What was done in the first `frames` frames: float32 [frames, D], the action keys side by side.
+    """The recorded actions of the first `frames` frames: float32 [frames, D], the action keys side by side.
 
     Raises:
         DataError: a value is not finite.
     """
     arrays = dataset.arrays(position, modality["language"]["modality_keys"][0])
     recorded = np.concatenate([arrays.action[key][:frames] for key in modality["action"]["modality_keys"]], axis=1)
-    _check_finite(recorded, f"{dataset.where(position)}: the recorded action", "repair the recording or leave it out")
+    _check_finite(recorded, f"{dataset.where(position)}: the recorded action", "repair the recording or exclude it")
     return recorded
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 DEFINITIONS = {
-    "units": "errors are in the units of the dataset, not normalized; a threshold X is the same number for every dimension",
+    "units": "errors are in the units of the dataset, not normalized; a threshold X is the same number for every "
+    "dimension",
     "mse": "mean of the squared error over all frames and dimensions of a trajectory",
     "mae": "mean of the absolute error over all frames and dimensions of a trajectory",
     "success": "Success@X: share of frames in which the absolute error of every dimension is below X",
@@ -32,7 +33,7 @@ DEFINITIONS = {
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Predicted and recorded actions, float [n, D], of the first n frames of an episode; `starts` are the frames of inference."""
+    """Predicted and recorded actions, float [n, D], of an episode's first n frames, and the frames of inference."""
 
     id: int
     prediction: np.ndarray
@@ -41,11 +42,11 @@ class Trajectory:
 
 
 def rate(layout: ActionLayout, trajectories: Sequence[Trajectory], thresholds: Sequence[float]) -> dict[str, Any]:
-    """Rate predictions over all and over the robot's own dimensions, as a whole, per component, trajectory and dimension.
+    """Rate predictions over all dimensions and over the robot's own, in total, per component, trajectory and dimension.
 
     Returns:
-        JSON data: ``average``, ``deviation``, ``trajectories`` (each with its components), ``components``, ``dimensions``; see
-        `DEFINITIONS`. What has no real dimension has None under ``real``.
+        JSON data: ``average``, ``deviation``, ``trajectories`` (each with its components), ``components``,
+        ``dimensions``; see `DEFINITIONS`. Without real dimensions, ``real`` is None.
     """
     views: dict[str | None, dict[str, list[int]]] = {None: {"all": list(range(layout.dims)), "real": list(layout.real)}}
     for key in layout.keys:

@@ -13,7 +13,7 @@ from groot_ray.experiment.schema import ModelOptions
 from groot_ray.storage import Location, NotFoundError, open_location
 
 if TYPE_CHECKING:
-    from groot_ray.model.n1d6.network import Gr00tN1d6
+    from groot_ray.model.shared.network import PolicyNetwork
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Before:
 
 @dataclass(frozen=True)
 class Record:
-    """What was found of ``experiment_cfg/conf.yaml``; all None where a checkpoint has none."""
+    """The content of ``experiment_cfg/conf.yaml``; all None where a checkpoint has none."""
 
     tag: str | None = None
     dataset: Location | None = None
@@ -44,7 +44,7 @@ class Record:
 
 
 def read_record(checkpoint: Location) -> Record:
-    """Read a checkpoint's record of its run; one that is missing or of another program gives an empty record."""
+    """Read a checkpoint's record of its run; a missing one, or another program's, gives an empty record."""
     import yaml
 
     from groot_ray.train.checkpoints.experiment_cfg import CONF
@@ -75,7 +75,7 @@ def read_record(checkpoint: Location) -> Record:
 
 
 def part_to_evaluate(checkpoint: Location, record: Record, dataset: Location | None, split: str) -> Location:
-    """The given dataset, or of a conversion's folder the part `split`; what the checkpoint's run recorded when none is given.
+    """The given dataset, or the part `split` of a conversion's folder; by default what the checkpoint's run recorded.
 
     Raises:
         ConfigurationError: there is no such dataset or part.
@@ -84,7 +84,7 @@ def part_to_evaluate(checkpoint: Location, record: Record, dataset: Location | N
 
 
 def recorded_part(checkpoint: Location, record: Record, split: str) -> Location:
-    """The part of the run's conversion to evaluate: what it was trained on, or what lies beside that.
+    """The part of the run's conversion to evaluate: what it was trained on, or the part beside it.
 
     Raises:
         ConfigurationError: nothing is recorded, or there is no such part.
@@ -96,29 +96,30 @@ def recorded_part(checkpoint: Location, record: Record, split: str) -> Location:
     part = record.dataset.parent / split
     if not (part / INFO).exists():
         raise ConfigurationError(
-            f"{checkpoint.uri} was trained on {record.dataset.uri}, beside which there is no {split} part; name a dataset with "
-            "--dataset, or evaluate what it was trained on with --split train"
+            f"{checkpoint.uri} was trained on {record.dataset.uri}, beside which there is no {split} part; "
+            "name a dataset with --dataset, or evaluate what it was trained on with --split train"
         )
     return part
 
 
-def untrained_model(before: Before | None, cache: Path, endpoint: str | None, device: str | None) -> Gr00tN1d6:
-    """The weights before finetuning, for inference on a device; fresh ones are made on the CPU.
+def untrained_network(before: Before | None, cache: Path, endpoint: str | None, device: str | None) -> PolicyNetwork:
+    """The weights before finetuning, for inference on a device; fresh ones are drawn on the CPU.
 
     Raises:
-        ConfigurationError: they are not recorded, or the base checkpoint is not there any more.
+        ConfigurationError: they are not recorded, or the base checkpoint no longer exists.
     """
-    from groot_ray.model.n1d6.weights import load_model, new_model
-    from groot_ray.policy.policy import inference_device, inference_dtypes
-    from groot_ray.train.start import base_folder
+    from groot_ray.model.family import family_of, family_with_size
+    from groot_ray.policy.load import inference_device, inference_dtypes
+    from groot_ray.train.start.model import base_folder
 
     if before is None:
         raise ConfigurationError("the checkpoint does not record which weights its finetuning started from")
     if before.base is None:
-        return new_model(before.size, before.seed, state_dropout_prob=before.state_dropout_prob)
+        family = family_with_size(before.size)
+        return family.new_network(before.size, before.seed, state_dropout_prob=before.state_dropout_prob)
     folder = base_folder(
         ModelOptions.model_validate({"base": before.base, "revision": before.revision}), cache, endpoint
     )
     assert folder is not None
     where = inference_device(device)
-    return load_model(folder, device=where, dtype_policy=inference_dtypes(where))
+    return family_of(folder).load_network(folder, device=where, dtype_policy=inference_dtypes(where))

@@ -1,4 +1,4 @@
-"""The content of ``metrics.json``, of one checkpoint and of several, and the line that tells how it went. Pure functions."""
+"""The content of ``metrics.json``, of one checkpoint and of several, and a one-line verdict. Pure functions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def describe(
     """The content of a checkpoint's ``metrics.json``.
 
     Args:
-        result: what `run_policy` gave for the checkpoint.
+        result: the result of `run_policy` for the checkpoint.
         before: the weights before finetuning, where they are recorded.
-        untrained: what `run_policy` gave for them; None when baselines are not wanted.
+        untrained: the result of `run_policy` for them; None if baselines were not requested.
         notes: sentences for the reader.
     """
     ratings = {key: result[key] for key in RATINGS}
@@ -43,9 +43,9 @@ def describe(
         baselines["untrained"] = against(
             ratings, {**untrained, "description": UNTRAINED.format(before or "not recorded")}
         )
-    told = list(notes)
+    all_notes = list(notes)
     if not result["described"]:
-        told.append("neither dataset nor checkpoint describes the robot, so every dimension counts as its own")
+        all_notes.append("neither dataset nor checkpoint describes the robot, so every dimension counts as its own")
     return {
         "format": FORMAT,
         "name": checkpoint.name,
@@ -60,7 +60,7 @@ def describe(
             "denoising_steps": result["denoising_steps"],
             "seed": run.options.seed,
         },
-        "notes": told,
+        "notes": all_notes,
         "definitions": DEFINITIONS,
         **ratings,
         "baselines": baselines,
@@ -68,7 +68,7 @@ def describe(
 
 
 def against(ratings: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any]:
-    """A baseline as it stands in ``metrics.json``: its averages, and by view whether the checkpoint's MAE is lower (``beaten``)."""
+    """A baseline's entry in ``metrics.json``: its averages, and whether the checkpoint's MAE is lower (``beaten``)."""
     if "unavailable" in baseline:
         return {"description": baseline["description"], "unavailable": baseline["unavailable"]}
     beaten = {
@@ -80,25 +80,25 @@ def against(ratings: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str
 
 
 def judged(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The view by which checkpoints are ranked: the robot's own dimensions, where it has any."""
+    """The view by which checkpoints are ranked: the robot's own dimensions, if it has any."""
     return "real" if all(entry["average"]["real"] is not None for entry in entries) else "all"
 
 
 def verdict(entry: Mapping[str, Any]) -> str:
-    """One line for the log: the MAE, and what it beats."""
+    """One line for the log: the MAE, and the baselines that it beats."""
     view = judged([entry])
-    told = [f"{entry['name']}: MAE {entry['average'][view]['mae']:.4f} over {VIEWS[view]}"]
+    parts = [f"{entry['name']}: MAE {entry['average'][view]['mae']:.4f} over {VIEWS[view]}"]
     for name, baseline in entry["baselines"].items():
         if "unavailable" in baseline:
-            told.append(f"{name} not evaluated ({baseline['unavailable']})")
+            parts.append(f"{name} not evaluated ({baseline['unavailable']})")
         else:
             word = "beaten" if baseline["beaten"][view] else "NOT beaten"
-            told.append(f"{name} {baseline['average'][view]['mae']:.4f} ({word})")
-    return ", ".join(told)
+            parts.append(f"{name} {baseline['average'][view]['mae']:.4f} ({word})")
+    return ", ".join(parts)
 
 
 def compare(named: Mapping[str, Mapping[str, Any]], notes: Sequence[str]) -> dict[str, Any]:
-    """The content of ``metrics.json`` at the top, where several checkpoints are compared; `named` by their folders.
+    """The content of the top ``metrics.json`` that compares several checkpoints, `named` by their folders.
 
     ``best`` has the lowest MAE over the robot's own dimensions.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +13,21 @@ from groot_ray.evaluate.layout import ActionLayout
 from groot_ray.evaluate.plots import plot_actions, plot_cameras, snapshot_frames
 from groot_ray.evaluate.predict import check_fits, choose_episodes, layout_of, predict_trajectory, recorded_states
 from groot_ray.evaluate.rating import Trajectory, rate
-from groot_ray.evaluate.record import Before, untrained_model
-from groot_ray.storage import Location, open_location
+from groot_ray.evaluate.record import Before, untrained_network
+from groot_ray.storage import Location
 from groot_ray.storage.tree import mirror
 
 if TYPE_CHECKING:
     from groot_ray.dataset.groot.dataset import GrootDataset
-    from groot_ray.embodiment.schema import Embodiment
     from groot_ray.experiment.schema import EvaluationOptions
-    from groot_ray.policy.policy import Policy
-
-ONLY_FOR_RESUME = frozenset({"optimizer.safetensors"})
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is evaluated on what.
+    """One checkpoint to evaluate on one dataset.
 
-    `checkpoint` gives the processing and, but for an `untrained` run, the weights; `before` says where those of an untrained run come
-    from, `tokenizer` where the tokenizer does for a checkpoint that has none. Plots are written below `plots` where given.
+    `checkpoint` gives the processing and the weights; an `untrained` run takes weights from `before`. `tokenizer` is
+    the fallback for checkpoints without one. Plots are written below `plots`, if given.
     """
 
     checkpoint: Location
@@ -51,24 +46,33 @@ def run_policy(run: Run, after_each: Callable[[], None] = lambda: None) -> dict[
     """Load the policy, predict and rate; `after_each` is called after each trajectory.
 
     Returns:
-        The ratings of `rate`, ``tag``, ``fps``, ``denoising_steps``, ``described`` (whether it is known which dimensions are the robot's
-        own) and, under ``hold``, the ratings of holding the current pose; only ``unavailable`` with a sentence when the weights
-        of an untrained run are not to be had.
+        The ratings of `rate`, ``tag``, ``fps``, ``denoising_steps``, ``described`` (whether the robot's own
+        dimensions are known) and, under ``hold``, the ratings of holding the current pose; only ``unavailable`` with a
+        sentence if the weights of an untrained run do not exist.
 
     Raises:
         ConfigurationError: an option does not fit the checkpoint or the dataset.
         DataError: checkpoint and dataset do not fit each other, or one is broken.
     """
     from groot_ray.dataset.groot.dataset import GrootDataset
+    from groot_ray.policy.load import load_policy, recorded_embodiment
 
     cache = Path(run.cache).expanduser()
     dataset = GrootDataset(mirror(run.dataset, cache))
     positions = choose_episodes(dataset, run.options.traj_ids)
     try:
-        model = untrained_model(run.before, cache, run.checkpoint.endpoint, run.device) if run.untrained else None
+        network = untrained_network(run.before, cache, run.checkpoint.endpoint, run.device) if run.untrained else None
     except GrootRayError as error:
         return {"unavailable": str(error)}
-    policy = load_policy(run, cache, model)
+    policy = load_policy(
+        run.checkpoint,
+        run.tag,
+        run.device,
+        cache=cache,
+        denoising_steps=run.options.denoising_steps,
+        tokenizer=run.tokenizer,
+        network=network,
+    )
     check_fits(dataset, policy.modality, policy.tag, run.options.action_horizon)
     robot = dataset.embodiment or recorded_embodiment(policy.checkpoint)
     layout = layout_of(dataset, policy.modality, robot)
@@ -98,26 +102,6 @@ def run_policy(run: Run, after_each: Callable[[], None] = lambda: None) -> dict[
     }
 
 
-def recorded_embodiment(checkpoint: Path) -> Embodiment | None:
-    """The robot that a checkpoint was finetuned for, where it keeps its description."""
-    from groot_ray.embodiment import load_embodiment
-
-    file = checkpoint / "embodiment.json"
-    return load_embodiment(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
-
-
-def load_policy(run: Run, cache: Path, model: Any = None) -> Policy:
-    """The policy of a run on this machine, with its checkpoint's weights or with `model`."""
-    from groot_ray.policy.policy import Policy
-
-    folder = mirror(run.checkpoint, cache, without=ONLY_FOR_RESUME)
-    tokenizer: str | Path | None = run.tokenizer
-    if run.tokenizer is not None and "://" in run.tokenizer:
-        tokenizer = mirror(open_location(run.tokenizer, run.checkpoint.endpoint, run.checkpoint.region), cache)
-    steps = run.options.denoising_steps
-    return Policy(folder, run.tag, run.device, denoising_steps=steps, tokenizer=tokenizer, model=model)
-
-
 def hold_trajectory(
     dataset: GrootDataset,
     position: int,
@@ -134,7 +118,7 @@ def hold_trajectory(
 
 
 def plot_names(trajectory: int) -> tuple[str, str]:
-    """Names of a trajectory's two pictures: joints over time, and what the cameras saw."""
+    """Names of a trajectory's two figures: actions over time, and what the cameras saw."""
     return f"trajectory_{trajectory}_comparison.png", f"trajectory_{trajectory}_cameras.png"
 
 
@@ -151,15 +135,15 @@ def write_plots(
     comparison, snapshots = plot_names(trajectory.id)
     states = matching_states(recorded_states(dataset, position, modality, len(trajectory.truth)), modality, layout)
     scores = rate(layout, [trajectory], [])["average"]
-    told = f"MAE {scores['all']['mae']:.4f}"
+    mae = f"MAE {scores['all']['mae']:.4f}"
     if scores["real"] is not None and len(layout.real) < layout.dims:
-        told += f" over all dimensions, {scores['real']['mae']:.4f} over the robot's own"
-    title = f"{name}, trajectory {trajectory.id}: {told}"
+        mae += f" over all dimensions, {scores['real']['mae']:.4f} over the robot's own"
+    title = f"{name}, trajectory {trajectory.id}: {mae}"
     plot = plot_actions(title, layout, trajectory.prediction, trajectory.truth, states, trajectory.starts, dataset.fps)
     (folder / comparison).write_bytes(plot)
     frames = snapshot_frames(trajectory.starts)
-    pictures = {key: list(dataset.frames(position, key, frames)) for key in modality["video"]["modality_keys"]}
-    cameras = plot_cameras(f"trajectory {trajectory.id}", pictures, frames, dataset.fps)
+    images = {key: list(dataset.frames(position, key, frames)) for key in modality["video"]["modality_keys"]}
+    cameras = plot_cameras(f"trajectory {trajectory.id}", images, frames, dataset.fps)
     (folder / snapshots).write_bytes(cameras)
 
 

@@ -1,4 +1,4 @@
-"""What people read: ``evaluation_summary.txt`` of one checkpoint, and the table and ``checkpoint_comparison.csv`` of several.
+"""Summaries: ``evaluation_summary.txt`` of one checkpoint, table and ``checkpoint_comparison.csv`` of several.
 
 All functions take the JSON data of ``metrics.json`` and return text.
 """
@@ -17,7 +17,7 @@ VIEWS = {"all": "all dimensions", "real": "the robot's own dimensions"}
 
 
 def evaluation_summary(metrics: Metrics) -> str:
-    """The whole evaluation of one checkpoint as text."""
+    """The evaluation of one checkpoint as text."""
     parts = [
         _header(metrics),
         _aggregate(metrics),
@@ -41,8 +41,10 @@ def _header(metrics: Metrics) -> str:
         "Open-loop evaluation",
         f"  checkpoint    {metrics['checkpoint']}",
         f"  dataset       {metrics['dataset']}",
-        f"  embodiment    {metrics['tag']}, {len(metrics['dimensions'])} action dimensions, {real} of them the robot's own",
-        f"  trajectories  {ids} ({frames} each), predicted every {options['action_horizon']} frames at {metrics['fps']:g} Hz",
+        f"  embodiment    {metrics['tag']}, {len(metrics['dimensions'])} action dimensions, "
+        f"{real} of them the robot's own",
+        f"  trajectories  {ids} ({frames} each), predicted every {options['action_horizon']} frames "
+        f"at {metrics['fps']:g} Hz",
         f"  noise         seed {options['seed']}, {options['denoising_steps']} denoising steps",
     ]
     return "\n".join(lines + [f"  note          {note}" for note in metrics["notes"]])
@@ -71,11 +73,11 @@ def _baselines(metrics: Metrics) -> str:
     if not metrics["baselines"]:
         return ""
     views = [view for view in VIEWS if metrics["average"][view] is not None]
-    rows, told = [], []
+    rows, lines = [], []
     for name, baseline in metrics["baselines"].items():
-        told.append(f"  {name}: {baseline['description']}")
+        lines.append(f"  {name}: {baseline['description']}")
         if "unavailable" in baseline:
-            told.append(f"  {name} was not evaluated: {baseline['unavailable']}")
+            lines.append(f"  {name} was not evaluated: {baseline['unavailable']}")
             rows.append([name, *("not known" for _ in views), ""])
             continue
         beaten = [view for view in views if baseline["beaten"][view]]
@@ -83,7 +85,7 @@ def _baselines(metrics: Metrics) -> str:
         rows.append([name, *(f"{baseline['average'][view]['mae']:.6f}" for view in views), verdict])
     rows.insert(0, ["this checkpoint", *(f"{metrics['average'][view]['mae']:.6f}" for view in views), ""])
     return "\n".join(
-        ["Baselines (MAE; lower is better)", table(["", *(VIEWS[view] for view in views), ""], rows), *told]
+        ["Baselines (MAE; lower is better)", table(["", *(VIEWS[view] for view in views), ""], rows), *lines]
     )
 
 
@@ -168,8 +170,8 @@ def comparison_csv(entries: Sequence[Metrics]) -> str:
     for entry in entries:
         if list(entry["components"]) != components:
             raise ConfigurationError(
-                f"{entry['checkpoint']} predicts the components {', '.join(entry['components'])}, but {entries[0]['checkpoint']} "
-                f"{', '.join(components)}; compare checkpoints of the same embodiment"
+                f"{entry['checkpoint']} predicts the components {', '.join(entry['components'])}, but "
+                f"{entries[0]['checkpoint']} {', '.join(components)}; compare checkpoints of the same embodiment"
             )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,7 +1,7 @@
-"""Keys: short names for "made from these inputs with these options", equal exactly where the result is.
+"""Keys: short names of results; equal inputs and options give equal keys.
 
-A stage's key hashes the keys of its inputs, its result options and a format version. Operational options (`result_options` leaves
-them out), places and times enter no key.
+A stage's key hashes the keys of its inputs, its result options and its format. Operational options (`result_options`
+leaves them out), locations and times enter no key.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-LENGTH = 16  # hexadecimal digits: 64 bits tell some million keys apart
+from groot_ray.experiment.stages import StageDeclaration
 
-# Raised when a stage makes something else from the same inputs and options, so that older results are not taken for new ones.
-FORMATS = {"source": 1, "model": 1, "download": 1, "convert": 1, "finetune": 1, "evaluate": 1}
+LENGTH = 16  # hexadecimal digits: 64 bits keep millions of keys distinct
 
 
 def canonical(value: Any) -> bytes:
-    """JSON of `value` that does not depend on the order of mappings; raises ValueError for NaN and infinities."""
+    """JSON of `value`, independent of the order of mappings; raises ValueError for NaN and infinities."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return text.encode("ascii")
 
@@ -28,13 +27,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
-def stage_key(stage: str, inputs: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+def stage_key(stage: StageDeclaration, inputs: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     """The key of a stage's result.
 
     Args:
-        stage: name of the stage; one that is not in `FORMATS` (added by somebody else) has format 1.
-        inputs: keys of what it is made from, by name.
+        inputs: keys of its inputs, by name.
         options: options that change the result, as plain JSON data.
     """
-    content = {"stage": stage, "format": FORMATS.get(stage, 1), "inputs": dict(inputs), "options": dict(options)}
+    content = {"stage": stage.name, "format": stage.format, "inputs": dict(inputs), "options": dict(options)}
     return digest(content)[:LENGTH]

@@ -1,7 +1,8 @@
-"""What a run pins before it begins: the source's files with their fingerprints, the episode numbers of each part, the base model.
+"""What a run pins before it starts: fingerprints of the source's files, the episodes of each part, the base model.
 
-A pin is written once, by the first stage; later stages read it, so that a source that grows meanwhile (or a branch of the hub that
-moves) changes nothing until it is pinned again. Stage keys are pure functions of the pins and the document.
+A pin is written once, by the first stage that needs it, and read by later stages. A source that grows meanwhile, or a
+branch of the hub that moves, changes nothing until it is pinned again. Stage keys are pure functions of the pins and
+the document.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from pydantic import BaseModel, ConfigDict
 
 from groot_ray.experiment.keys import LENGTH, digest, stage_key
 from groot_ray.experiment.schema import Experiment, result_options
+from groot_ray.experiment.stages import CONVERT, DOWNLOAD, EVALUATE, FINETUNE
 
 
 class Pin(BaseModel):
-    """Base of pins: values that do not change, read leniently so that newer versions may add to them."""
+    """Base of pins: immutable; unknown keys of newer versions are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -23,11 +25,13 @@ class Pin(BaseModel):
 
 
 class SourcePin(Pin):
-    """A source dataset as it was found.
+    """State of a source dataset when it was pinned.
 
-    `content` is a sha256 over the files that matter (path, size, sha256 of each), or over repository and commit for the hub; `listing`
-    names the parquet file beside the pin that lists them (none for the hub, where the commit says it). `parts` holds the source episode
-    numbers of train, validation and test; `unused` those in no part.
+    Attributes:
+        content: sha256 over path, size and sha256 of each file that is read, or over the commit of a hub repository.
+        listing: name of the parquet file beside the pin that lists those files; none for the hub.
+        parts: source episode numbers of train, validation and test.
+        unused: episode numbers in no part.
     """
 
     kind: Literal["files", "hub"]
@@ -45,12 +49,14 @@ class SourcePin(Pin):
 
     @property
     def key(self) -> str:
-        """Key of the download stage: what is in the source, wherever it lies."""
-        return stage_key("download", {}, {"content": self.content, "episodes": self.episodes})
+        """Key of the download stage. It hashes what is in the source, not where the source is."""
+        return stage_key(DOWNLOAD, {}, {"content": self.content, "episodes": self.episodes})
 
 
 class ModelPin(Pin):
-    """A base model as it was found: `content` tells its weights and files apart from all others; None means fresh weights."""
+    """State of a base model when it was pinned; `content` hashes its files or its commit, and is None for fresh
+    weights.
+    """
 
     base: str | None
     revision: str | None = None
@@ -58,18 +64,18 @@ class ModelPin(Pin):
 
 
 def source_request(experiment: Experiment) -> str:
-    """Names the pin of a document's source: hashes what the document says of source and splits."""
+    """Name of the pin of a document's source: a hash of the sections source and splits."""
     request = {"source": result_options(experiment.source), "splits": result_options(experiment.splits)}
     return digest(request)[:LENGTH]
 
 
 def model_request(experiment: Experiment) -> str:
-    """Names the pin of a document's base model."""
+    """Name of the pin of a document's base model."""
     return digest({"base": experiment.model.base, "revision": experiment.model.revision})[:LENGTH]
 
 
 def listing_digest(files: list[tuple[str, int, str]]) -> str:
-    """`SourcePin.content` of (path, size, sha256) rows, whatever their order."""
+    """`SourcePin.content` of (path, size, sha256) rows in any order."""
     return digest(sorted(list(row) for row in files))
 
 
@@ -80,15 +86,15 @@ def convert_key(experiment: Experiment, embodiment: dict[str, Any], download: st
         "conversion": result_options(experiment.conversion),
         "splits": result_options(experiment.splits),
     }
-    return stage_key("convert", {"download": download}, options)
+    return stage_key(CONVERT, {DOWNLOAD.name: download}, options)
 
 
 def finetune_key(experiment: Experiment, model: ModelPin, convert: str, modality_config: str | None) -> str:
-    """Key of a run: all that changes its weights but `max_steps`, so that more steps continue it.
+    """Key of a run: everything that changes its weights except `max_steps`, so that more steps continue it.
 
     Args:
         convert: folder name of the converted dataset.
-        modality_config: sha256 of the modality configuration file, where one is given.
+        modality_config: sha256 of the modality configuration file, if one is given.
     """
     training = result_options(experiment.training)
     training.pop("max_steps")
@@ -100,10 +106,10 @@ def finetune_key(experiment: Experiment, model: ModelPin, convert: str, modality
     }
     if model.content is None:
         options["fresh"] = {"size": experiment.model.size, "seed": experiment.model.seed}
-    return stage_key("finetune", {"convert": convert, "model": model.content}, options)
+    return stage_key(FINETUNE, {CONVERT.name: convert, "model": model.content}, options)
 
 
 def evaluate_key(experiment: Experiment, convert: str, finetune: str, weights: dict[str, str]) -> str:
     """Key of an evaluation; `weights` are the hashes of the evaluated checkpoints' weights by step."""
-    inputs = {"convert": convert, "finetune": finetune, "weights": weights}
-    return stage_key("evaluate", inputs, {"evaluation": result_options(experiment.evaluation)})
+    inputs = {CONVERT.name: convert, FINETUNE.name: finetune, "weights": weights}
+    return stage_key(EVALUATE, inputs, {"evaluation": result_options(experiment.evaluation)})

@@ -1,21 +1,25 @@
-"""The reference documentation of the experiment file, made from the schema."""
+"""Generates the reference documentation of the experiment file from the schema."""
 
 from __future__ import annotations
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, WithJsonSchema
+from pydantic.fields import FieldInfo
 
 from groot_ray.experiment.document import Document
 
 
 def markdown() -> str:
-    """All keys of the document with type, default and meaning; operational keys (which change no result) are marked."""
+    """All keys of the document with type, default and meaning; operational keys (which do not affect results) are
+    marked.
+    """
     lines = [
         "# Reference of the experiment file",
         "",
-        "Made by `groot-ray experiment reference`. Keys marked ° are operational: they cannot change a result and enter no stage key.",
+        "Made by `groot-ray experiment reference`. Keys marked ° are operational: they cannot change a result and "
+        "enter no stage key.",
     ]
     for name, info in Document.model_fields.items():
         model = _model(info.annotation)
@@ -25,7 +29,7 @@ def markdown() -> str:
 
 
 def _section(place: str, model: type[BaseModel], given: Any = None) -> list[str]:
-    """The table of a model's keys, and those of the models in it; `given` holds the defaults where they are not the model's own."""
+    """The tables of a model and of the models in it; `given` holds defaults that override the model's own."""
     lines = [
         "",
         f"## `{place}`",
@@ -44,14 +48,14 @@ def _section(place: str, model: type[BaseModel], given: Any = None) -> list[str]
             continue
         extra = info.json_schema_extra
         mark = "°" if isinstance(extra, dict) and extra.get("operational") else ""
-        told = "required" if info.is_required() else f"`{default!r}`"
-        kind = type_name(info.annotation).replace("|", "\\|")
-        lines.append(f"| `{info.alias or name}`{mark} | {kind} | {told} | {info.description or ''} |")
+        default_text = "required" if info.is_required() else f"`{default!r}`"
+        kind = (" | ".join(map(repr, named_choices(info))) or type_name(info.annotation)).replace("|", "\\|")
+        lines.append(f"| `{info.alias or name}`{mark} | {kind} | {default_text} | {info.description or ''} |")
     return lines + nested
 
 
 def type_name(annotation: Any) -> str:
-    """A type as a person writes it: `list[str] | None`, `'h264' | 'mp4v'`; what else has to hold for a value is left out."""
+    """A type as a person writes it: `list[str] | None`, `'h264' | 'mp4v'`, without further constraints."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return type_name(inner[0])
@@ -62,6 +66,12 @@ def type_name(annotation: Any) -> str:
     if origin is not None:
         return f"{origin.__name__}[{', '.join(map(type_name, inner))}]"
     return "None" if annotation is NoneType else str(annotation.__name__)
+
+
+def named_choices(info: FieldInfo) -> list[str]:
+    """The values of a field that takes a registered name, such as a model size; empty for other fields."""
+    rules = (rule for rule in info.metadata if isinstance(rule, WithJsonSchema))
+    return [str(name) for rule in rules for name in (rule.json_schema or {}).get("enum", ())]
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:

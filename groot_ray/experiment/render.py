@@ -1,4 +1,4 @@
-"""A document with everything filled in, so that it means the same wherever it is read."""
+"""Renders a document with all defaults filled in, so that it means the same on every machine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from groot_ray.experiment.document import Document, load_document
 
 
 def rendered(path: Path) -> dict[str, Any]:
-    """Read a file and return the whole document as plain data, the embodiment inlined and `cluster` as it stands."""
+    """Read a file and return its document as plain data; see `render_document`."""
     return render_document(load_document(path))
 
 
 def render_document(document: Document) -> dict[str, Any]:
-    """Return the document as plain data with every default and with the embodiment's description in place of its name or path."""
+    """Return the document as plain data, with every default and the embodiment's description inlined."""
     from groot_ray.embodiment import load_embodiment
 
     data = document.model_dump(mode="json", by_alias=True, exclude_none=False)

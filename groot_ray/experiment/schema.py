@@ -1,44 +1,58 @@
 """The experiment document as pydantic models.
 
-One file describes an experiment: ``experiment:`` (what is computed) and, optionally, ``cluster:`` (where). The same file serves
-``groot-ray run``, ``groot-ray submit`` and ``helm install -f``; the command-line flags, the JSON schema, the chart's values and
-the reference documentation are made from these classes, so an option is spelled once.
+One file describes an experiment: ``experiment:`` (what is computed) and, optionally, ``cluster:`` (where). The same
+file serves ``groot-ray run``, ``groot-ray submit`` and ``helm install -f``; the command-line flags, the JSON schema,
+the chart's values and the reference documentation are generated from these classes, so an option is defined once.
 
-Every field is either a *result option*, which enters the key of the stages that depend on it, or *operational* (workers, caches,
-logs, endpoints): it cannot change what is computed and enters no key.
+Every field is either a *result option*, which enters the key of the stages that depend on it, or *operational*
+(workers, caches, logs, endpoints): it cannot change what is computed and enters no key.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-DEFAULT_CACHE = "~/.cache/groot_ray"  # folder of each machine for copies of what lies elsewhere
+from groot_ray.errors import ConfigurationError
+from groot_ray.model.family import families, family_with_size
+
+DEFAULT_STORAGE = "./outputs"
+DEFAULT_CACHE = "~/.cache/groot_ray"  # local copies of remote files
 Count = Annotated[int, Field(ge=0, strict=True)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0, strict=True)]
 
 
 def operational(default: Any, description: str, **rules: Any) -> Any:
-    """A field that cannot change any result and therefore enters no stage key."""
+    """A field that cannot change a result, so it enters no stage key."""
     return Field(default, description=description, json_schema_extra={"operational": True}, **rules)
 
 
 class Strict(BaseModel):
-    """Base of all parts of the document: unknown keys are refused, assignments are checked."""
+    """Base of all parts of the document: unknown keys are errors, assignments are checked."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, populate_by_name=True)
 
 
 class StorageOptions(Strict):
-    """Where everything that the experiment makes is kept."""
+    """Where the results of the experiment are kept."""
 
-    uri: str = operational("./outputs", "folder or s3://bucket/prefix; each experiment has its own folder below it")
+    uri: str = operational(DEFAULT_STORAGE, "folder or s3://bucket/prefix; each experiment has its own folder in it")
     endpoint: str | None = operational(
         None, "S3 endpoint (MinIO, Ceph ...); AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL in the environment win"
     )
     region: str | None = operational(None, "S3 region; AWS_REGION in the environment wins")
-    cache: str = operational(DEFAULT_CACHE, "folder on the node for local copies of datasets, models and checkpoints")
+    cache: str = operational(
+        DEFAULT_CACHE, "folder on each machine for local copies of datasets, models and checkpoints"
+    )
 
 
 class SourceOptions(Strict):
@@ -50,17 +64,18 @@ class SourceOptions(Strict):
 
 
 class ConversionOptions(Strict):
-    """How an episode becomes GR00T's: sampling in time, picture size and codec."""
+    """How an episode is converted: sampling in time, image size and codec."""
 
     fps: float = Field(
         20.0, gt=0, description="frames per second of the converted dataset (GR00T was pretrained at 20)"
     )
     resample: Literal["index", "linspace", "timestamp"] = Field(
         "index",
-        description="index: min(int((i / fps) * source_fps), n - 1); linspace: n * fps / source_fps points from first to last frame; "
+        description="index: min(int((i / fps) * source_fps), n - 1); "
+        "linspace: n * fps / source_fps points from first to last frame; "
         "timestamp: nearest recorded timestamp, for recordings with dropped frames",
     )
-    resolution: int = Field(256, ge=32, multiple_of=2, description="edge of the square picture in pixels")
+    resolution: int = Field(256, ge=32, multiple_of=2, description="edge of the square image in pixels")
     codec: Literal["h264", "mp4v", "hevc", "av1"] = Field("h264", description="video codec of the converted dataset")
     gop: int = Field(2, ge=1, description="distance of key frames; 2 lets training read single frames quickly")
     quality: int = Field(
@@ -90,9 +105,26 @@ class SplitOptions(Strict):
         wrong = isinstance(value, bool | str) or (isinstance(value, float) and not 0 < value < 1)
         if wrong or (isinstance(value, int) and value < 0):
             raise ValueError(
-                "give a whole number of episodes, or a share between 0 and 1; train takes all that are left when it is not given"
+                "give a whole number of episodes, or a share between 0 and 1; "
+                "train takes all that are left when it is not given"
             )
         return value
+
+
+def _known_size(name: str) -> str:
+    """The name of a size; pydantic turns the ValueError for an unknown one into a sentence with the key."""
+    try:
+        family_with_size(name)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+ModelSize = Annotated[
+    str,
+    AfterValidator(_known_size),
+    WithJsonSchema({"type": "string", "enum": [size for family in families() for size in family.sizes]}),
+]
 
 
 class ModelOptions(Strict):
@@ -100,10 +132,11 @@ class ModelOptions(Strict):
 
     base: str | None = Field(
         "nvidia/GR00T-N1.6-3B",
-        description="hub repository, folder or s3:// URI of a GR00T N1.6 checkpoint; null starts from fresh weights of `size`",
+        description="hub repository, folder or s3:// URI of a GR00T N1.6 checkpoint; "
+        "null starts from fresh weights of `size`",
     )
     revision: str | None = Field(None, description="branch, tag or commit of a hub repository")
-    size: Literal["3b", "tiny"] = Field("3b", description="architecture of fresh weights; tiny runs on a laptop")
+    size: ModelSize = Field("3b", description="architecture of fresh weights; tiny runs on a laptop")
     tokenizer: str | None = Field(
         None,
         description="hub repository, folder or URI of the Qwen3 vocabulary; taken from the checkpoint where it has one",
@@ -138,10 +171,10 @@ class TrainingOptions(Strict):
         None, ge=0, description="train the last n language layers; the checkpoint's value when not given (4)"
     )
     state_dropout_prob: float = Field(0.0, ge=0, le=1, description="probability of hiding the state of a sample")
-    random_rotation_angle: float | None = Field(None, ge=0, description="rotate pictures by up to this many degrees")
+    random_rotation_angle: float | None = Field(None, ge=0, description="rotate images by up to this many degrees")
     color_jitter_params: dict[str, float] | None = Field(None, description="brightness, contrast, saturation, hue")
     extra_augmentation_config: dict[str, Any] | None = Field(
-        None, description="augmentation of masked regions, as NVIDIA's launcher takes it"
+        None, description="augmentation of masked regions, in the form of NVIDIA's launcher"
     )
     modality_config_path: str | None = Field(
         None, description="NVIDIA's modality configuration (python file) in place of the embodiment's"
@@ -154,25 +187,25 @@ class TrainingOptions(Strict):
         description="last frames of an episode: drop them as the reference does, or repeat the last action and mask it",
     )
     save_steps: int = operational(1000, "steps between checkpoints", ge=1)
-    save_total_limit: int = operational(5, "newest checkpoints that are kept", ge=1)
+    save_total_limit: int = operational(5, "number of newest checkpoints that are kept", ge=1)
     keep_steps: list[int] = operational(
-        [], "checkpoints of these steps are saved and kept whatever save_total_limit says"
+        [], "checkpoints of these steps are saved and kept, regardless of save_total_limit"
     )
     recovery_interval: float = operational(
-        120.0, "seconds between checkpoints that are only for going on after a failure; 0 turns them off", ge=0
+        120.0,
+        "seconds between recovery checkpoints, which only serve to resume after a failure; 0 turns them off",
+        ge=0,
     )
     num_workers: WorkerRange = operational(
         1,
-        "training processes, one a GPU; [min, max] is elastic; 0 trains inside the command's own process (one machine only): "
-        "it starts quickest, and a crash ends the command",
+        "training processes, one per GPU; [min, max] is elastic; 0 trains inside the command's own process (one "
+        "machine only): it starts fastest, and a crash ends the command",
     )
-    use_gpu: bool | None = operational(
-        None, "reserve a GPU for each worker; decided by what the cluster has when not given"
-    )
+    use_gpu: bool | None = operational(None, "reserve a GPU for each worker; by default if the cluster has GPUs")
     dataloader_num_workers: int = operational(2, "loader threads of each worker", ge=0)
-    frame_cache_gb: float = operational(1.0, "gigabytes of decoded pictures that each worker keeps in memory", ge=0)
+    frame_cache_gb: float = operational(1.0, "gigabytes of decoded frames that each worker keeps in memory", ge=0)
     logging_steps: int = operational(10, "steps between log lines", ge=1)
-    use_wandb: bool = operational(False, "report to Weights & Biases too")
+    use_wandb: bool = operational(False, "also report to Weights & Biases")
     wandb_project: str = operational("finetune-gr00t-n1d6", "project at Weights & Biases")
     experiment_name: str | None = operational(None, "name of the run in logs and trackers")
 
@@ -182,7 +215,7 @@ class TrainingOptions(Strict):
         known = ("brightness", "contrast", "saturation", "hue")
         for key in value or {}:
             if key not in known:
-                raise ValueError(f"{key!r} is no color jitter parameter; there are {', '.join(known)}")
+                raise ValueError(f"{key!r} is not a color jitter parameter; there are {', '.join(known)}")
         return value
 
     @property
@@ -195,7 +228,8 @@ class TrainingOptions(Strict):
     def _batch_is_divisible(self) -> TrainingOptions:
         if self.global_batch_size < self.gradient_accumulation_steps:
             raise ValueError(
-                f"global_batch_size {self.global_batch_size} is smaller than gradient_accumulation_steps {self.gradient_accumulation_steps}"
+                f"global_batch_size {self.global_batch_size} is smaller than "
+                f"gradient_accumulation_steps {self.gradient_accumulation_steps}"
             )
         return self
 
@@ -207,7 +241,7 @@ class EvaluationOptions(Strict):
     checkpoints: Literal["last", "all"] | list[int] = Field("last", description="steps to evaluate and compare")
     traj_ids: list[int] | None = Field(None, description="episodes of the part; all when not given")
     steps: int | None = Field(200, ge=1, description="frames per trajectory; null for all")
-    action_horizon: int = Field(16, ge=1, description="predict every so many frames and keep as many predicted steps")
+    action_horizon: int = Field(16, ge=1, description="predict every so many frames, and use as many predicted steps")
     denoising_steps: int | None = Field(
         None, ge=1, description="Euler steps of the flow; the checkpoint's value when not given (4)"
     )
@@ -224,7 +258,7 @@ class EvaluationOptions(Strict):
 
 
 class Experiment(Strict):
-    """What is computed: from a robot's recordings to an evaluated checkpoint."""
+    """What is computed, from a robot's recordings to an evaluated checkpoint."""
 
     name: str = Field(
         description="name of the experiment: its folder in storage and its Helm release",
@@ -251,7 +285,7 @@ class Experiment(Strict):
 
 
 def result_options(options: BaseModel) -> dict[str, Any]:
-    """The options that can change a result, as plain JSON data: what a stage key is made of."""
+    """The options that can change a result, as plain JSON data; stage keys hash them."""
     kept: dict[str, Any] = {}
     for name, info in type(options).model_fields.items():
         extra = info.json_schema_extra

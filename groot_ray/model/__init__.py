@@ -1,4 +1,5 @@
-"""GR00T N1.6 in plain PyTorch, with its weights, its tokenizer and the processing of images, text, state and action around it.
+"""Model families in plain PyTorch: networks, weights, tokenizer, and the processing of images, text, state and action.
 
-Everything above may import it; it imports only `errors`, and knows no Ray, no parallelism and no dataset.
+Everything above may import `family` and `shared`, never a family; it imports only `errors` and `hub`, and knows no Ray,
+parallelism or dataset.
 """

@@ -1,4 +1,4 @@
-"""A checkpoint in words: size, embodiment tags with their dims, what trains by default."""
+"""A text description of a checkpoint: its size, its embodiment tags with their dims, and what trains by default."""
 
 from __future__ import annotations
 
@@ -6,33 +6,45 @@ from pathlib import Path
 
 import torch
 
-from groot_ray.model.n1d6.network import Gr00tN1d6
-from groot_ray.model.n1d6.processor import Processor
-from groot_ray.model.n1d6.weights import read_config, tensor_headers
-from groot_ray.model.shared.trainable import TuneFlags, apply_tune_flags, describe_trainable
+from groot_ray.model.family import family_of
+from groot_ray.model.shared.trainable import apply_tune_flags, describe_trainable
+from groot_ray.model.shared.tune import TuneFlags
+from groot_ray.model.shared.weights import tensor_headers
 
 
 def describe(directory: Path) -> str:
-    """Describe a checkpoint folder without loading its weights; raises DataError when it is not whole."""
-    config = read_config(directory)
+    """Describe a checkpoint folder without loading its weights.
+
+    Raises:
+        ConfigurationError: no family has its `model_type`.
+        DataError: the checkpoint is incomplete.
+    """
+    family = family_of(directory)
+    config = family.read_config(directory)
     headers = tensor_headers(directory)
     with torch.device("meta"):
-        model = Gr00tN1d6(config)
-    apply_tune_flags(model, TuneFlags(tune_top_llm_layers=min(config.tune_top_llm_layers, config.select_layer)))
-    kinds = sorted({entry["dtype"] for entry in headers.values()})
+        network = family.build_network(config)
+    layers = min(config.tune_top_llm_layers, len(network.language_layers))
+    apply_tune_flags(network, TuneFlags(tune_top_llm_layers=layers))
+    dtypes = sorted({entry["dtype"] for entry in headers.values()})
+    limits = config.limits
     lines = [
-        f"GR00T N1.6 checkpoint {directory}",
-        f"  {len(headers)} tensors in {', '.join(kinds)}; state {config.max_state_dim}, action {config.max_action_dim} dims at most, "
-        f"horizon {config.action_horizon}, {config.num_inference_timesteps} denoising steps",
+        f"{family.title} checkpoint {directory}",
+        f"  {len(headers)} tensors in {', '.join(dtypes)}; state {limits.state_dim}, action {limits.action_dim} dims "
+        "at most, "
+        f"horizon {limits.action_horizon}, {config.denoising_steps} denoising steps",
         "  parts (parameters, trained by default):",
     ]
-    lines += [f"    {part.name:36} {part.parameters:>13,} {part.trainable:>13,}" for part in describe_trainable(model)]
-    if (directory / "processor_config.json").exists():
-        processor = Processor.from_directory(directory)
+    lines += [
+        f"    {part.name:36} {part.parameters:>13,} {part.trainable:>13,}" for part in describe_trainable(network)
+    ]
+    if all((directory / name).is_file() for name in family.required_files):
+        processor = family.load_processor(directory)
         lines.append("  embodiment tags:")
         for tag in processor.modality_configs:
-            state, horizon, action = processor.dims(tag)
+            state, action, horizon = processor.dims(tag)
             lines.append(
-                f"    {tag:24} id {processor.embodiment_ids.get(tag)}, state {state}, action {horizon} x {action}"
+                f"    {tag:24} id {processor.embodiment_ids.get(tag)}, state {state}, action {action}, horizon "
+                f"{horizon}"
             )
     return "\n".join(lines)

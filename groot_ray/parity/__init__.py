@@ -15,25 +15,34 @@ __all__ = ["run"]
 
 
 def run(fixtures: Path | str, tokenizer: Path | str | None = None) -> list[Check]:
-    """Compare everything that the folder `fixtures` holds; see `check.Check`.
+    """Compare everything in the folder `fixtures`; see `check.Check`.
 
     Args:
         fixtures: folder with some of ``model/``, ``data/``, ``dataset/``, ``state_dict_3b.json``.
-        tokenizer: folder with the real vocabulary, for prompt tokens; looked for in ``tokenizer`` beside the folder and above when not given.
+        tokenizer: folder with the real vocabulary, for prompt tokens; default: a folder ``tokenizer`` beside `fixtures`
+            or above it.
 
     Raises:
-        ConfigurationError: the folder holds nothing that can be compared.
+        ConfigurationError: the folder has nothing to compare.
     """
     from groot_ray.errors import ConfigurationError
+    from groot_ray.model.family import default_family, family_of
     from groot_ray.parity.data import data_checks
     from groot_ray.parity.network import network_checks
 
     folder = Path(fixtures)
     if not folder.is_dir():
-        raise ConfigurationError(f"{str(fixtures)!r} is no folder; give a folder of recorded outputs of the reference")
-    checks = [*network_checks(folder), *data_checks(folder, Path(tokenizer) if tokenizer else None)]
+        raise ConfigurationError(
+            f"{str(fixtures)!r} is not a folder; give a folder of recorded outputs of the reference"
+        )
+    config = folder / "model" / "config.json"
+    family = family_of(config.parent) if config.is_file() else default_family()
+    checks = [
+        *network_checks(folder, family),
+        *data_checks(folder, Path(tokenizer) if tokenizer else None, family),
+    ]
     if all(check.ok is None for check in checks):
         raise ConfigurationError(
-            f"{str(fixtures)!r} holds nothing to compare: it has none of model/, data/, dataset/, state_dict_3b.json"
+            f"{str(fixtures)!r} has nothing to compare: it lacks all of model/, data/, dataset/, state_dict_3b.json"
         )
     return checks

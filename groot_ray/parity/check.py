@@ -1,4 +1,4 @@
-"""One compared quantity: its largest difference, its tolerance, and whether it holds."""
+"""One compared quantity: its largest difference, its tolerance, and whether it is met."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ LOSS = 1e-6
 class Check:
     """A quantity of one part (`network`, `data` ...).
 
-    `ok` is None for what could not be compared; `note` says why. `difference` is the largest one in the unit of `tolerance`.
+    `ok` is None if it could not be compared; `note` says why. `difference` is the largest one in the unit of
+    `tolerance`.
     """
 
     part: str
@@ -33,7 +34,9 @@ def absent(part: str, quantity: str, why: str) -> Check:
 
 
 def largest_difference(ours: Any, theirs: Any, scale: Any = 1.0) -> float:
-    """Largest difference of two arrays, element by element, over `scale`; infinity where shapes differ or either holds NaN."""
+    """Largest difference of two arrays, element by element, over `scale`; infinity if shapes differ or either has
+    NaN.
+    """
     a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     if a.shape != b.shape:
         return float("inf")
@@ -46,10 +49,11 @@ def largest_difference(ours: Any, theirs: Any, scale: Any = 1.0) -> float:
 def close(
     part: str, quantity: str, ours: Any, theirs: Any, tolerance: float = ACTIVATION, vectors: bool = False
 ) -> Check:
-    """Compare two arrays: the largest difference of an element, relative to the reference's value where that is above 1.
+    """Compare two arrays: the largest difference of an element, relative to the reference's value where that is above
+    1.
 
-    With `vectors` it is relative to the largest value of the element's vector (last axis) where that is above 1: rounding in the
-    network's sums is as large as the vector, not as the element.
+    With `vectors` it is relative to the largest value of the element's vector (last axis) where that is above 1:
+    rounding in the network's sums is proportional to the vector, not to the element.
     """
     theirs = np.asarray(theirs, np.float64)
     size = np.abs(theirs)
@@ -61,7 +65,7 @@ def close(
 
 
 def equal(part: str, quantity: str, ours: Any, theirs: Any, note: str = "") -> Check:
-    """Compare two arrays or plain values that have to be the same."""
+    """Compare two arrays or plain values that must be equal."""
     if isinstance(ours, np.ndarray) or isinstance(theirs, np.ndarray):
         worst = largest_difference(ours, theirs)
         return Check(part, quantity, worst, 0.0, worst == 0.0, note)
@@ -82,7 +86,9 @@ def _short(value: Any) -> str:
 
 
 def guarded(part: str, quantity: str, checks: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """Yield the checks of a function; an error in it is a failed check with the error as note, so that the others still run."""
+    """Yield the checks of a function; an error becomes a failed check with the error as its note, so that the others
+    still run.
+    """
     try:
         yield from checks()
     except Exception as error:

@@ -19,7 +19,10 @@ def print_table(checks: Sequence[Check]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    caption = "differences are relative to the reference's value (for activations: its vector's largest) where that is above 1"
+    caption = (
+        "differences are relative to the reference's value (for activations: its vector's largest) "
+        "where that is above 1"
+    )
     table = Table(title="Comparison with the reference", caption=caption, title_justify="left", caption_justify="left")
     for name, justify in (
         ("part", "left"),
@@ -36,7 +39,7 @@ def print_table(checks: Sequence[Check]) -> None:
             check.part, check.quantity, _number(check.difference), _number(check.tolerance), verdict, check.note
         )
     console = Console(soft_wrap=False)
-    if not console.is_terminal:  # a log has no width: names stay on one line
+    if not console.is_terminal:  # a log has no width, so names stay on one line
         console = Console(soft_wrap=False, width=_WIDTH)
     console.print(table)
     passed = sum(check.ok is True for check in checks)

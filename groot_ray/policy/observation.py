@@ -1,7 +1,8 @@
-"""A policy's observation, checked: the nested form of GR00T N1.6's inference interface.
+"""Checks a policy's observation, in the nested form of GR00T N1.6's inference interface.
 
-``{"video": {key: uint8 [B, T, H, W, 3]}, "state": {key: float32 [B, T, D]}, "language": {key: B lists of one text}}``, where T is the
-modality's number of frames. Keys that the checkpoint does not use are ignored, so that a robot may send all it has.
+``{"video": {key: uint8 [B, T, H, W, 3]}, "state": {key: float32 [B, T, D]}, "language": {key: B lists of one text}}``,
+where T is the modality's number of frames. Keys that the checkpoint does not use are ignored, so a robot may send all
+it has.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ def split_observation(observation: Mapping[str, Any], configs: ModalityConfigs, 
         tag: embodiment tag, for errors and for the samples.
 
     Returns:
-        B samples ``{"images": {key: uint8 [T, H, W, 3]}, "state": {key: float32 [T, D]}, "action": None, "language": str, "tag": tag}``.
+        B samples ``{"images": {key: uint8 [T, H, W, 3]}, "state": {key: float32 [T, D]}, "action": None,
+        "language": str, "tag": tag}``.
 
     Raises:
-        DataError: a modality or key is missing, or has the wrong type or shape; the sentence names it.
+        DataError: a modality or key is missing, or has the wrong type or shape.
     """
     if not isinstance(observation, Mapping):
         raise DataError(f"an observation is a map of video, state and language, not {type(observation).__name__}")
@@ -42,15 +44,15 @@ def split_observation(observation: Mapping[str, Any], configs: ModalityConfigs, 
     language = _modality(observation, configs, "language", tag)
     frames = {name: len(configs[name].delta_indices) for name in ("video", "state")}
     batch: int | None = None
-    for key, pictures in video.items():
-        batch = _check_pictures(key, pictures, batch, frames["video"])
+    for key, images in video.items():
+        batch = _check_images(key, images, batch, frames["video"])
     assert batch is not None  # a modality configuration has at least one camera
     for key, values in state.items():
         _check_state(key, values, batch, frames["state"])
     (texts,) = (_texts(key, value, batch) for key, value in language.items())
     return [
         {
-            "images": {key: pictures[i] for key, pictures in video.items()},
+            "images": {key: images[i] for key, images in video.items()},
             "state": {key: values[i] for key, values in state.items()},
             "action": None,
             "language": texts[i],
@@ -76,18 +78,13 @@ def _modality(observation: Mapping[str, Any], configs: ModalityConfigs, name: st
     return {key: given[key] for key in keys}
 
 
-def _check_pictures(key: str, pictures: Any, batch: int | None, frames: int) -> int:
-    if (
-        not isinstance(pictures, np.ndarray)
-        or pictures.dtype != np.uint8
-        or pictures.ndim != 5
-        or pictures.shape[-1] != 3
-    ):
-        raise DataError(f"video {key!r} is {_describe(pictures)}; it must be {FORM['video']}, RGB")
-    if 0 in pictures.shape:
-        raise DataError(f"video {key!r} is empty: {_describe(pictures)}")
-    _check_counts(f"video {key!r}", pictures, len(pictures) if batch is None else batch, frames)
-    return len(pictures)
+def _check_images(key: str, images: Any, batch: int | None, frames: int) -> int:
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 5 or images.shape[-1] != 3:
+        raise DataError(f"video {key!r} is {_describe(images)}; it must be {FORM['video']}, RGB")
+    if 0 in images.shape:
+        raise DataError(f"video {key!r} is empty: {_describe(images)}")
+    _check_counts(f"video {key!r}", images, len(images) if batch is None else batch, frames)
+    return len(images)
 
 
 def _check_state(key: str, values: Any, batch: int, frames: int) -> None:

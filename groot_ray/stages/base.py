@@ -1,28 +1,33 @@
-"""What a stage is: a name, what comes before it, a key, and a function that makes its result in a folder.
+"""A stage: its declaration, a key, and a function that fills a folder.
 
-Leases, manifests, status, logs and skipping are put around it by `runner`; a stage knows nothing of them but `Context.check`.
+`runner` adds lease, manifest, status and logs; of these, a stage sees only `Context.check`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from groot_ray.experiment.schema import result_options
+from groot_ray.experiment.stages import StageDeclaration
 from groot_ray.progress import Listener
+from groot_ray.stages.place import Place
+from groot_ray.stages.work import Work
 from groot_ray.storage import Location
+from groot_ray.storage.lease import Attempt
 from groot_ray.storage.manifest import MANIFEST, FileRecord, Manifest
-
-if TYPE_CHECKING:
-    from groot_ray.stages.work import Place, Work
-    from groot_ray.storage.lease import Attempt
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a stage has made: `summary` goes into the manifest, `files` are what it vouches for, `sentence` is for people.
+    """What a stage has written.
 
-    `provenance` holds what does not follow from inputs and options (addresses, durations).
+    Attributes:
+        summary: goes into the manifest.
+        files: the files that the manifest lists.
+        sentence: one sentence for the user.
+        provenance: facts that inputs and options do not determine, such as addresses.
     """
 
     summary: dict[str, Any]
@@ -33,7 +38,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage's function gets: the work it belongs to, the folder to fill, its attempt, and who follows its progress."""
+    """Arguments of a stage's function: the work, the folder to fill, the attempt, and progress listeners."""
 
     work: Work
     output: Location
@@ -42,64 +47,69 @@ class Context:
     force: bool = False
 
     def check(self) -> None:
-        """To be called before each commit of work that can be left at any time.
+        """Check the lease; call this before each commit of work that can stop at any time.
 
         Raises:
             TemporaryFailureError: another attempt has taken over.
-            StoppedError: a person asked for the end.
+            StoppedError: a stop was requested.
         """
         self.attempt.stoppable.check()
 
 
 class Stage(ABC):
-    """One step of the pipeline. Subclasses are stateless; `stages.STAGES` lists them in their order."""
+    """The code of one stage. Subclasses are stateless; a module `stages.<name>` holds one as `STAGE`."""
 
-    name: str
-    after: tuple[str, ...] = ()
+    declaration: StageDeclaration
+
+    @property
+    def name(self) -> str:
+        """Name of the stage."""
+        return self.declaration.name
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Stages that must be done first."""
+        return self.declaration.after
 
     @abstractmethod
     def key(self, work: Work) -> str:
-        """The key of the result that a document asks for; a function of the pins, the document and the places of earlier stages.
+        """The key of the result that a document asks for: a function of pins, options and earlier stages' results.
 
-        Raises `NotReady` when it depends on what an earlier stage has yet to make.
+        Raises:
+            NotReady: the key depends on a stage that is not done.
         """
 
-    @abstractmethod
     def inputs(self, work: Work) -> dict[str, Any]:
-        """What the result is made from, for the manifest."""
+        """The declared inputs of the result, for the manifest."""
+        return {name: self.input(work, name) for name in self.declaration.inputs}
 
-    @abstractmethod
+    def input(self, work: Work, name: str) -> Any:
+        """The value of a declared input; a stage with inputs of its own overrides this."""
+        return work.input(name)
+
     def options(self, work: Work) -> dict[str, Any]:
-        """The options that entered the key, for the manifest and for saying what has changed."""
+        """The options that enter the key, for the manifest: the result options of the declared sections."""
+        return {name: result_options(getattr(work.experiment, name)) for name in self.declaration.sections}
 
     @abstractmethod
     def run(self, context: Context) -> Made:
-        """Make the result in `context.output`, or go on with what an attempt before has left there."""
-
-    def look(self, work: Work) -> None:
-        """Raise for what is wrong with the inputs, before anything is written to a plain folder."""
-        return
+        """Write the result to `context.output`, continuing from what an earlier attempt left there."""
 
     @abstractmethod
     def run_plain(self, context: Context) -> Made:
-        """Make the result in a plain folder that the user named, without keys."""
+        """Write the result to a folder that the user chose, without a key."""
+
+    def check_inputs(self, work: Work) -> None:  # noqa: B027
+        """Raise an error for wrong inputs before anything is written to a plain folder."""
 
     def proof(self, work: Work) -> str:
-        """Name of the manifest whose presence proves that the stage is done."""
+        """Name of the manifest that proves the stage done."""
         return MANIFEST
 
-    def suits(self, work: Work, place: Place) -> bool:
-        """Whether an unfinished or finished generation can lead to what the document asks for; else a new one is opened."""
+    def fits(self, work: Work, place: Place) -> bool:
+        """Whether a generation, finished or not, can serve the document; if not, a new one is opened."""
         return True
 
     def describe(self, place: Place, manifest: Manifest) -> str:
-        """One sentence about a finished result, for the end of a run."""
+        """Where to look in a finished result, for the last line of a run."""
         return place.folder.uri
-
-
-class NotReady(Exception):
-    """The key of a stage is not known before the stage `waits_for` is done."""
-
-    def __init__(self, waits_for: str) -> None:
-        super().__init__(waits_for)
-        self.waits_for = waits_for

@@ -1,59 +1,57 @@
-"""convert: the pinned source to GR00T datasets, one for each part, with their statistics."""
+"""convert: turns the pinned source into one GR00T dataset per part, with statistics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from groot_ray import hub
 from groot_ray.experiment.plan import convert_key
-from groot_ray.experiment.schema import result_options
-from groot_ray.stages import hub
+from groot_ray.experiment.stages import CONVERT, DOWNLOAD, PARTS
 from groot_ray.stages.base import Context, Made, Stage
 from groot_ray.stages.download import DATASET, check_unchanged, dataset_location
+from groot_ray.stages.hub_files import fetch
+from groot_ray.stages.place import Place
 from groot_ray.stages.sources import source_of
-from groot_ray.stages.work import Place, Work
+from groot_ray.stages.work import Work
 from groot_ray.storage import Location, open_location
 from groot_ray.storage.manifest import FileRecord, Manifest, record_files
 
-PARTS = ("train", "validation", "test")
+if TYPE_CHECKING:
+    from groot_ray.convert.finish import ConversionSummary
+    from groot_ray.convert.splits import Splits
+    from groot_ray.dataset.source.recording import Recording
+
 NOTES = "conversion"
 
 
 class Convert(Stage):
-    """GR00T datasets `train`, `validation` and `test` (those that have episodes)."""
+    """Writes the GR00T datasets `train`, `validation` and `test`, if they have episodes."""
 
-    name = "convert"
-    after = ("download",)
+    declaration = CONVERT
 
     def key(self, work: Work) -> str:
-        return convert_key(work.experiment, work.robot, work.place("download").name)
-
-    def inputs(self, work: Work) -> dict[str, Any]:
-        return {"download": work.place("download").name}
+        return convert_key(work.experiment, work.robot, work.place(DOWNLOAD.name).name)
 
     def options(self, work: Work) -> dict[str, Any]:
-        experiment = work.experiment
-        return {
-            "embodiment": work.robot,
-            "conversion": result_options(experiment.conversion),
-            "splits": result_options(experiment.splits),
-        }
+        return {"embodiment": work.robot, **super().options(work)}
 
     def run(self, context: Context) -> Made:
         from groot_ray.convert.splits import Splits
+        from groot_ray.dataset.source.formats import open_source
 
         work = context.work
         source = dataset_location(work)
-        if source != work.place("download").folder / DATASET:
+        if source != work.place(DOWNLOAD.name).folder / DATASET:
             check_unchanged(work, source)
         pin = work.source
         train, validation, test = (tuple(pin.parts.get(part, ())) for part in PARTS)
         splits = Splits(train, validation, test, tuple(pin.unused))
-        made = self._convert(context, source, splits)
+        made = self._convert(context, open_source(source), splits)
         return Made(made.to_json(), conversion_files(context.output, bool(made.bad)), _sentence(made))
 
-    def look(self, work: Work) -> None:
-        from groot_ray.dataset.source.lerobot_v2 import open_source
+    def check_inputs(self, work: Work) -> None:
+        from groot_ray.dataset.source.formats import open_source
 
         _ = work.embodiment
         location = source_of(work.experiment).location
@@ -62,25 +60,24 @@ class Convert(Stage):
 
     def run_plain(self, context: Context) -> Made:
         from groot_ray.convert.splits import split_episodes
-        from groot_ray.dataset.source.lerobot_v2 import open_source
+        from groot_ray.dataset.source.formats import open_source
 
         experiment = context.work.experiment
         source = self._plain_source(context)
         if context.force:
             for name in (*PARTS, NOTES):
                 (context.output / name).delete_tree()
+        recording = open_source(source)
         wanted = experiment.source.episodes
-        episodes = (
-            [episode.index for episode in open_source(source).episodes] if wanted is None else sorted(set(wanted))
-        )
-        made = self._convert(context, source, split_episodes(episodes, experiment.splits))
+        episodes = [episode.index for episode in recording.episodes] if wanted is None else sorted(set(wanted))
+        made = self._convert(context, recording, split_episodes(episodes, experiment.splits))
         return Made(made.to_json(), [], _sentence(made))
 
     def describe(self, place: Place, manifest: Manifest) -> str:
         return ", ".join(f"{place.folder.uri}/{part}" for part in manifest.made.get("parts", {}))
 
     def _plain_source(self, context: Context) -> Location:
-        """Where the source is; a hub's dataset is fetched into the node's cache."""
+        """Location of the source; a hub dataset is downloaded to this machine's cache."""
         experiment = context.work.experiment
         source = source_of(experiment)
         if source.location is not None:
@@ -93,26 +90,23 @@ class Convert(Stage):
             / source.repository.replace("/", "--")
             / repository.commit
         )
-        hub.fetch(repository, [file for file in hub.list_files(repository) if source.wants(file.path)], cache)
+        fetch(repository, [file for file in hub.list_files(repository) if source.wants(file.path)], cache)
         return cache
 
-    def _convert(self, context: Context, source: Location, splits: Any) -> Any:
+    def _convert(self, context: Context, source: Recording, splits: Splits) -> ConversionSummary:
         from groot_ray.convert.pipeline import convert_dataset
+        from groot_ray.convert.plan import ConversionRequest
 
         work = context.work
-        return convert_dataset(
-            source,
-            work.embodiment,
-            work.experiment.conversion,
-            splits,
-            context.output,
-            listeners=context.listeners,
-            attempt=context.attempt.stoppable,
-        )
+        request = ConversionRequest(source, work.embodiment, work.experiment.conversion, splits, context.output)
+        return convert_dataset(request, listeners=context.listeners, attempt=context.attempt.stoppable)
+
+
+STAGE = Convert()
 
 
 def conversion_files(output: Location, has_gaps: bool) -> list[FileRecord]:
-    """The files of the parts; what the ledger has hashed is not read again (unless episodes were renumbered after it)."""
+    """The files of all parts. Files hashed in the ledger are read again only if episodes were renumbered."""
     from groot_ray.convert.ledger import Ledger
 
     known: dict[str, FileRecord] = {}
@@ -126,16 +120,16 @@ def conversion_files(output: Location, has_gaps: bool) -> list[FileRecord]:
     return [*hashed, *record_files(output, unknown)]
 
 
-def _sentence(made: Any) -> str:
+def _sentence(made: ConversionSummary) -> str:
     parts = ", ".join(
         f"{name} {numbers['episodes']} episodes ({numbers['frames']} frames)" for name, numbers in made.parts.items()
     )
-    out = f"; {len(made.bad)} broken ones left out" if made.bad else ""
-    none = f"; in no part: {_few(made.unused)}" if made.unused else ""
-    return f"converted {parts}{out}{none}"
+    skipped = f"; {len(made.bad)} broken episodes left out" if made.bad else ""
+    unused = f"; in no part: {_few(made.unused)}" if made.unused else ""
+    return f"converted {parts}{skipped}{unused}"
 
 
 def _few(episodes: Sequence[int], most: int = 20) -> str:
-    """The first episodes by number, and how many more there are (the manifest has them all)."""
+    """The first episode numbers and how many more there are; the manifest lists all."""
     more = f" and {len(episodes) - most} more" if len(episodes) > most else ""
     return ", ".join(map(str, episodes[:most])) + more

@@ -1,17 +1,20 @@
-"""download: pin the source, and copy it into storage where the later stages could not reach it otherwise."""
+"""download: pins the source, and copies it into storage if later stages could not read it otherwise."""
 
 from __future__ import annotations
 
 import shutil
 from typing import Any
 
+from groot_ray import hub
 from groot_ray.errors import DataError
+from groot_ray.experiment.stages import DOWNLOAD
 from groot_ray.progress import Progress, format_size, progress
-from groot_ray.stages import hub
 from groot_ray.stages.base import Context, Made, Stage
-from groot_ray.stages.pin import Fingerprinted, fingerprint, read_listing
+from groot_ray.stages.fingerprints import Fingerprinted, fingerprint, read_listing
+from groot_ray.stages.hub_files import fetch
+from groot_ray.stages.place import Place
 from groot_ray.stages.sources import Source, source_of
-from groot_ray.stages.work import Place, Work
+from groot_ray.stages.work import Work
 from groot_ray.storage import Entry, Location
 from groot_ray.storage.manifest import FileRecord, Manifest, record_files
 from groot_ray.storage.tree import for_each
@@ -20,18 +23,15 @@ DATASET = "dataset"
 
 
 class Download(Stage):
-    """The source as it was pinned: a hub's repository copied into storage, a folder or S3 left where it is.
+    """The pinned source: a hub repository is copied into storage, a folder or S3 prefix is read in place.
 
-    A local folder is copied, too, when the storage is remote, because a cluster could not read it.
+    A local folder is copied too when the storage is remote, because a cluster could not read it.
     """
 
-    name = "download"
+    declaration = DOWNLOAD
 
     def key(self, work: Work) -> str:
         return work.source.key
-
-    def inputs(self, work: Work) -> dict[str, Any]:
-        return {"source": work.source.content}
 
     def options(self, work: Work) -> dict[str, Any]:
         return {"source.episodes": work.source.episodes}
@@ -74,6 +74,9 @@ class Download(Stage):
         return f"{place.folder.uri}/{DATASET}" if manifest.made.get("copied") else place.folder.uri
 
 
+STAGE = Download()
+
+
 def is_copied(work: Work) -> bool:
     """Whether the source's files are copied into storage."""
     source = source_of(work.experiment)
@@ -81,8 +84,8 @@ def is_copied(work: Work) -> bool:
 
 
 def dataset_location(work: Work) -> Location:
-    """Where the pinned source is read from, once the download stage is done; it need not be on this machine if it was copied."""
-    place = work.place(Download.name)
+    """Where the pinned source is read once download is done; the original of a copy need not be reachable."""
+    place = work.place(DOWNLOAD.name)
     manifest = place.manifest()
     if manifest is not None and manifest.made.get("copied"):
         return place.folder / DATASET
@@ -91,10 +94,10 @@ def dataset_location(work: Work) -> Location:
 
 
 def check_unchanged(work: Work, location: Location) -> None:
-    """Compare a source that was only pinned with its pin, by size and change token, and by hash where those differ.
+    """Compare a source that was not copied with its pin: by size and change token, then by hash if those differ.
 
     Raises:
-        DataError: a file was changed or removed since.
+        DataError: a file was changed or removed since the source was pinned.
     """
     pin = work.source
     known = read_listing(work.root, pin.listing)
@@ -115,7 +118,7 @@ _AGAIN = "run `groot-ray run` or `groot-ray download` to pin the source as it is
 
 
 def _copy(context: Context, target: Location, prefix: str) -> list[FileRecord]:
-    """Copy the pinned source to `target`; returns what is there, with paths that begin with `prefix`."""
+    """Copy the pinned source to `target`; returns its files, with `prefix` before their paths."""
     work = context.work
     source = source_of(work.experiment)
     if source.repository is not None:
@@ -132,7 +135,7 @@ def _copy(context: Context, target: Location, prefix: str) -> list[FileRecord]:
 
 
 def _pinned_entries(source: Source, pinned: dict[str, Fingerprinted]) -> list[Entry]:
-    """The files of the source that the pin names, which have to be as it says."""
+    """The source's files that the pin names; raises DataError if one has changed."""
     assert source.location is not None
     present = {entry.relative: entry for entry in source.location.list()}
     for path, file in pinned.items():
@@ -142,15 +145,15 @@ def _pinned_entries(source: Source, pinned: dict[str, Fingerprinted]) -> list[En
 
 
 def _fetch(context: Context, repository: hub.Repository, files: list[hub.HubFile], target: Location) -> None:
-    with progress("download", len(files), "files", list(context.listeners)) as bar:
+    with progress(DOWNLOAD.name, len(files), "files", list(context.listeners)) as bar:
         context.check()
-        hub.fetch(repository, files, target, lambda file: _count(bar, file.size))
+        fetch(repository, files, target, lambda file: _count(bar, file.size))
 
 
 def _bring(context: Context, entries: list[Entry], target: Location) -> None:
-    """Copy files; those that are there at the same size were brought, whole, by an attempt before."""
+    """Copy files, except those that exist in `target` with the same size: an earlier attempt copied them."""
     present = {entry.relative: entry.size for entry in target.list()}
-    with progress("download", len(entries), "files", list(context.listeners)) as bar:
+    with progress(DOWNLOAD.name, len(entries), "files", list(context.listeners)) as bar:
         context.check()
 
         def bring(entry: Entry) -> None:

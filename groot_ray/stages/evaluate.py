@@ -1,39 +1,32 @@
-"""evaluate: checkpoints of a run against recorded episodes, to metrics and plots."""
+"""evaluate: compares checkpoints of a run with recorded episodes; writes metrics and plots."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from groot_ray.experiment.plan import evaluate_key
-from groot_ray.experiment.schema import result_options
+from groot_ray.experiment.stages import CONVERT, EVALUATE, FINETUNE
 from groot_ray.progress import progress
-from groot_ray.stages.base import Context, Made, NotReady, Stage
-from groot_ray.stages.work import Place, Work
+from groot_ray.stages.base import Context, Made, Stage
+from groot_ray.stages.place import Place
+from groot_ray.stages.work import NotReady, Work
 from groot_ray.storage.manifest import Manifest, record_files
 
 NOT_RESULTS = ("attempts", "logs", "status.json", "provenance.json", "manifest.json")
 
 
 class Evaluate(Stage):
-    """`metrics.json`, `evaluation_summary.txt` and a plot for each trajectory."""
+    """Writes `metrics.json`, `evaluation_summary.txt` and a plot per trajectory."""
 
-    name = "evaluate"
-    after = ("finetune",)
+    declaration = EVALUATE
 
     def key(self, work: Work) -> str:
         return evaluate_key(
-            work.experiment, work.place("convert").name, work.place("finetune").name, self._chosen(work)
+            work.experiment, work.place(CONVERT.name).name, work.place(FINETUNE.name).name, self._chosen(work)
         )
 
-    def inputs(self, work: Work) -> dict[str, Any]:
-        return {
-            "convert": work.place("convert").name,
-            "finetune": work.place("finetune").name,
-            "weights": self._chosen(work),
-        }
-
-    def options(self, work: Work) -> dict[str, Any]:
-        return {"evaluation": result_options(work.experiment.evaluation)}
+    def input(self, work: Work, name: str) -> Any:
+        return self._chosen(work) if name == "weights" else super().input(work, name)
 
     def run(self, context: Context) -> Made:
         metrics = self._evaluate(context)
@@ -50,43 +43,46 @@ class Evaluate(Stage):
         """The checkpoints to evaluate: hashes of their weights by step."""
         from groot_ray.evaluate.checkpoints import choose_steps
 
-        manifest = work.place("finetune").manifest()
+        manifest = work.place(FINETUNE.name).manifest()
         if manifest is None:
-            raise NotReady("finetune")
+            raise NotReady(FINETUNE.name)
         weights: dict[str, str] = manifest.made["checkpoints"]
         steps, _ = choose_steps(
-            sorted(map(int, weights)), work.experiment.evaluation.checkpoints, work.place("finetune").folder.uri
+            sorted(map(int, weights)), work.experiment.evaluation.checkpoints, work.place(FINETUNE.name).folder.uri
         )
         return {str(step): weights[str(step)] for step in steps}
 
     def _evaluate(self, context: Context) -> dict[str, Any]:
         from groot_ray.evaluate.open_loop import evaluate
+        from groot_ray.evaluate.plan import EvaluationPlan
 
         work = context.work
         experiment = work.experiment
         options = experiment.evaluation
-        if not isinstance(options.checkpoints, list):  # of this target, not of one that the run was extended to
+        if not isinstance(options.checkpoints, list):  # of this target, not of a later extension of the run
             options = options.model_copy(update={"checkpoints": [int(step) for step in self._chosen(work)]})
-        with progress("evaluate", None, "trajectories", list(context.listeners)) as bar:
-            return evaluate(
-                work.place("finetune").folder,
-                work.place("convert").folder,
-                options,
-                context.output,
-                tag=experiment.embodiment_tag,
-                cache=experiment.storage.cache,
-                progress=bar,
-                attempt=context.attempt.stoppable,
-            )
+        plan = EvaluationPlan(
+            [work.place(FINETUNE.name).folder],
+            work.place(CONVERT.name).folder,
+            context.output,
+            options,
+            tag=experiment.embodiment_tag,
+            cache=experiment.storage.cache,
+        )
+        with progress(self.name, None, "trajectories", list(context.listeners)) as bar:
+            return evaluate(plan, progress=bar, attempt=context.attempt.stoppable)
+
+
+STAGE = Evaluate()
 
 
 def is_result(path: str) -> bool:
-    """Whether a file below the stage's folder is part of the result, and not of the account of how it was made."""
+    """Whether a file below the stage's folder belongs to the result rather than to the record of its attempts."""
     return path.endswith((".json", ".txt", ".csv", ".png")) and path.split("/")[0] not in NOT_RESULTS
 
 
 def brief(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The averages of `metrics.json`, for the manifest: by checkpoint, with the baselines, and which is best."""
+    """The averages in `metrics.json`, for the manifest: by checkpoint, with the baselines and the best checkpoint."""
     entries = metrics.get("checkpoints") or {metrics["name"]: metrics}
     checkpoints = {
         name: {

@@ -1,4 +1,4 @@
-"""finetune: the converted train part and a base model to checkpoints; more steps continue the same run."""
+"""finetune: trains a base model on the converted train part; more steps continue the same run."""
 
 from __future__ import annotations
 
@@ -10,30 +10,28 @@ from typing import TYPE_CHECKING, Any
 from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.plan import finetune_key
 from groot_ray.experiment.schema import result_options
+from groot_ray.experiment.stages import CONVERT, FINETUNE
 from groot_ray.progress import progress
 from groot_ray.stages.base import Context, Made, Stage
-from groot_ray.stages.work import Place, Work
+from groot_ray.stages.place import Place
+from groot_ray.stages.work import Work
 from groot_ray.storage import Location
 from groot_ray.storage.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
     from groot_ray.experiment.schema import ModelOptions
-    from groot_ray.train.ray.launcher import FinetuneSummary
+    from groot_ray.train.checkpoints.summary import FinetuneSummary
 
 
 class Finetune(Stage):
-    """A run: its folder holds `checkpoint-N/`, and `done-<max_steps>.json` for each number of steps that it was asked for."""
+    """A run: its folder holds `checkpoint-N/`, and a manifest `done-<max_steps>.json` for each reached target."""
 
-    name = "finetune"
-    after = ("convert",)
+    declaration = FINETUNE
 
     def key(self, work: Work) -> str:
         path = work.experiment.training.modality_config_path
         config = None if path is None else _file_hash(path)
-        return finetune_key(work.experiment, work.model, work.place("convert").name, config)
-
-    def inputs(self, work: Work) -> dict[str, Any]:
-        return {"convert": work.place("convert").name, "model": work.model.content}
+        return finetune_key(work.experiment, work.model, work.place(CONVERT.name).name, config)
 
     def options(self, work: Work) -> dict[str, Any]:
         experiment = work.experiment
@@ -43,8 +41,8 @@ class Finetune(Stage):
     def proof(self, work: Work) -> str:
         return proof_of(work.experiment.training.max_steps)
 
-    def suits(self, work: Work, place: Place) -> bool:
-        """A run that was meant to go further cannot go back: fewer steps are a run of their own."""
+    def fits(self, work: Work, place: Place) -> bool:
+        """A run with a larger target cannot go back: fewer steps need a new generation."""
         steps = work.experiment.training.max_steps
         if (place.folder / place.proof).exists():
             return True
@@ -73,42 +71,43 @@ class Finetune(Stage):
         return f"{place.folder.uri}/checkpoint-{manifest.made.get('step')}"
 
     def _train(self, context: Context, force: bool) -> FinetuneSummary:
+        from groot_ray.train.plan import FinetunePlan
         from groot_ray.train.ray.launcher import finetune
 
         work, output = context.work, context.output
         experiment = work.experiment
         training = experiment.training
-        # What an earlier, shorter target ended with stays, however many checkpoints follow.
+        # The last checkpoint of each earlier, shorter target is kept, regardless of save_total_limit.
         ends = [step for name in _names(output) if (step := steps_in(name)) is not None]
         training = training.model_copy(update={"keep_steps": sorted({*training.keep_steps, *ends})})
-        lease: Any = context.attempt.stoppable
-        with progress("finetune", training.max_steps, "steps", list(context.listeners), log_lines=False) as bar:
-            return finetune(
-                work.place("convert").folder / "train",
-                output,
-                model=pinned_model(work),
-                training=training,
-                tag=experiment.embodiment_tag,
-                cache=experiment.storage.cache,
-                attempt=lease,
-                progress=bar,
-                force=force,
-            )
+        plan = FinetunePlan(
+            work.place(CONVERT.name).folder / "train",
+            output,
+            pinned_model(work),
+            training,
+            tag=experiment.embodiment_tag,
+            cache=experiment.storage.cache,
+        )
+        with progress(self.name, training.max_steps, "steps", list(context.listeners), log_lines=False) as bar:
+            return finetune(plan, lease=context.attempt.stoppable, progress=bar, force=force)
+
+
+STAGE = Finetune()
 
 
 def proof_of(max_steps: int) -> str:
-    """Name of the manifest of a run that was asked for so many steps."""
+    """Name of the manifest that proves that a run of `max_steps` steps is done."""
     return f"done-{max_steps}.json"
 
 
 def steps_in(name: str) -> int | None:
-    """The number of steps in the name of such a manifest; None for another file's name."""
+    """The number of steps in such a manifest's name; None for any other name."""
     stem = name.removeprefix("done-").removesuffix(".json")
     return int(stem) if name.startswith("done-") and name.endswith(".json") and stem.isdigit() else None
 
 
 def asked_for(folder: Location) -> list[int]:
-    """All numbers of steps that a run was ever asked for: its phases say so."""
+    """Every `max_steps` with which a run was started, from its phases."""
     phases = [entry for entry in (folder / "phases").list(recursive=False) if entry.relative.endswith(".json")]
     return [int(entry.location.read_json()["max_steps"]) for entry in phases]
 

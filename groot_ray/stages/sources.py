@@ -1,26 +1,18 @@
-"""Where a document's source dataset is: a folder, S3, or a repository of the hub."""
+"""Where a document's source dataset is: a folder, S3, or a hub repository."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.schema import Experiment
-from groot_ray.stages.hub import hub_name
+from groot_ray.hub import hub_name
 from groot_ray.storage import Location, open_location
-
-
-class SourceGoneError(ConfigurationError):
-    """The source's folder is not on this machine."""
-
-
-_EPISODE = re.compile(r"(?:^|/)episode_(\d+)\.\w+$")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A source as the document names it: either a location or a repository of the hub."""
+    """A source as the document names it: either a location or a hub repository."""
 
     location: Location | None
     repository: str | None
@@ -29,21 +21,25 @@ class Source:
 
     @property
     def uri(self) -> str:
-        """The name of it, for people."""
+        """Its name, for messages."""
         return self.location.uri if self.location is not None else f"hf://datasets/{self.repository}"
 
     def wants(self, path: str) -> bool:
-        """Whether a file belongs to the episodes that are asked for (meta data always does)."""
-        found = _EPISODE.search(path)
-        return self.episodes is None or found is None or int(found.group(1)) in self.episodes
+        """Whether the file is needed; files that belong only to episodes that the document leaves out are not."""
+        if self.episodes is None:
+            return True
+        from groot_ray.dataset.source.formats import episode_of
+
+        episode = episode_of(path)
+        return episode is None or episode in self.episodes
 
 
 def source_of(experiment: Experiment) -> Source:
     """The source of a document.
 
     Raises:
-        ConfigurationError: the URI is neither, or a revision is given for what has none.
-        SourceGoneError: a local folder does not exist.
+        ConfigurationError: the URI has an unknown form, a local folder does not exist, or a revision is given for a
+            source without revisions.
     """
     given = experiment.source
     episodes = None if given.episodes is None else tuple(given.episodes)
@@ -60,10 +56,3 @@ def source_of(experiment: Experiment) -> Source:
             f"the source folder {location.uri} does not exist; correct source.uri (hf://org/name for the hub)"
         )
     return Source(location, None, None, episodes)
-
-
-def storage_root(experiment: Experiment) -> Location:
-    """The folder of an experiment in its storage."""
-    return (
-        open_location(experiment.storage.uri, experiment.storage.endpoint, experiment.storage.region) / experiment.name
-    )

@@ -1,69 +1,70 @@
-"""How far a stage is, from storage alone: what a waiting Job, `status` and `doctor` ask. Loads neither Ray nor torch."""
+"""State of a stage, read from storage alone, for waiting Jobs, `status` and `doctor`. Loads neither Ray nor torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from groot_ray.experiment.document import Document
-from groot_ray.stages.base import NotReady
-from groot_ray.stages.work import Work, stage_named
+from groot_ray.stages.place import planning_folder
+from groot_ray.stages.registry import open_work, stage_named
+from groot_ray.stages.work import NotReady
 from groot_ray.storage import Location
-from groot_ray.storage.lease import AttemptState, last_attempt
 from groot_ray.storage.manifest import Manifest
-from groot_ray.storage.status import read_status
 
 
 @dataclass(frozen=True)
 class StageState:
-    """A stage as storage knows it.
+    """State of a stage, read from storage.
 
-    `folder` is None as long as it depends on what `waits_for` has yet to make. `ready`: all stages before it are done.
+    Attributes:
+        stage: its name.
+        folder: where its attempts are: its own folder, or, while its key is unknown, `place.planning_folder`.
+        key: name of its own folder; None while source or base model are not pinned.
+        waits_for: the first predecessor that is not done; the stage itself if only its own pins are missing.
+        manifest: the manifest of the finished stage, or None.
     """
 
     stage: str
-    done: bool
-    ready: bool
-    waits_for: str | None
+    folder: Location
     key: str | None
-    folder: Location | None
+    waits_for: str | None
     manifest: Manifest | None = None
-    attempt: AttemptState | None = None
-    status: dict[str, Any] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether its manifest exists."""
+        return self.manifest is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether all its predecessors are done."""
+        return self.waits_for in (None, self.stage)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether its key is known, so that `folder` is its own."""
+        return self.key is not None
 
 
-def look(
-    document: Document, name: str, *, pin: bool | None = None, refresh: bool = False, details: bool = False
-) -> StageState:
-    """Look at a stage of a document.
-
-    Args:
-        pin: pin source or base model where nobody has yet; when not given, for the first stage and for the base model of a stage whose
-            inputs are there (so that Jobs that wait pin nothing).
-        refresh: look at the source again, whatever is pinned.
-        details: also read the last attempt and the status.
+def inspect_stage(document: Document, name: str) -> StageState:
+    """Inspect a stage of a document. Pins nothing: reading a complete source or base model is work for the Ray cluster.
 
     Raises:
-        GrootRayError: storage, source or base model cannot be read.
+        GrootRayError: storage cannot be read, or the document is wrong.
     """
     stage = stage_named(name)
     waits_for = _waits_for(document, name)
-    may_pin = (not stage.after or waits_for is None) if pin is None else pin
-    work = Work(document, refresh=refresh, may_pin=may_pin and (waits_for is None))
     try:
-        place = work.place(name)
+        place = open_work(document, may_pin=False).place(name)
     except NotReady as missing:
-        return StageState(name, False, False, waits_for or missing.waits_for, None, None)
-    manifest = place.manifest()
-    attempt = last_attempt(place.folder) if details else None
-    status = read_status(place.folder) if details else None
-    ready = waits_for is None
-    return StageState(name, manifest is not None, ready, waits_for, place.name, place.folder, manifest, attempt, status)
+        folder = planning_folder(document.experiment, name)
+        return StageState(stage.name, folder, None, waits_for or missing.waits_for)
+    return StageState(stage.name, place.folder, place.name, waits_for, place.manifest())
 
 
 def _waits_for(document: Document, name: str) -> str | None:
-    """The first stage before this one that is not done."""
-    work = Work(document, may_pin=False)
+    """The first predecessor that is not done."""
+    work = open_work(document, may_pin=False)
     for before in stage_named(name).after:
         earlier = _waits_for(document, before)
         if earlier is not None:

@@ -1,3 +1,4 @@
-"""Statistics of converted datasets: accumulators that merge, and the files stats.json and relative_stats.json made with them.
+"""Statistics of datasets in GR00T's layout: mergeable accumulators, and stats.json and relative_stats.json from them.
 
-Reads numeric columns only, never video; imports `dataset`, `storage` and model's rotations, and is imported by `convert` and above."""
+May be imported by `convert` and above; it imports `dataset`, `storage` and the model's rotations. Reads no video.
+"""

@@ -1,4 +1,4 @@
-"""The numbers that statistics are made of: float columns and relative action chunks of a dataset's parquet files, part by part."""
+"""The data behind statistics: float columns and relative action chunks of parquet files, part by part."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import numpy as np
 from groot_ray.dataset.columns import read_columns
 from groot_ray.dataset.features import width
 from groot_ray.dataset.groot import layout
-from groot_ray.dataset.groot.modality import Modality, parse_modality
-from groot_ray.dataset.jsonl import parse_jsonl
+from groot_ray.dataset.groot.meta import read_modality
+from groot_ray.dataset.groot.modality import Modality
+from groot_ray.dataset.meta import read_episodes, read_info, read_tasks
+from groot_ray.dataset.paths import EpisodePaths
 from groot_ray.errors import DataError
 from groot_ray.statistics.relative import RelativeAction, relative_actions
 
@@ -20,12 +22,12 @@ if TYPE_CHECKING:
     from groot_ray.storage import Location
 
 FILES_PER_PART = 64
-KEPT_VALUES = 16_000_000  # float32 values (64 MB) of columns that are not read again for a second pass
+KEPT_VALUES = 16_000_000  # float32 values (64 MB) kept from the first pass, so that they are not read again
 
 
 @dataclass(frozen=True)
 class EpisodeFile:
-    """A parquet file and the number of its rows that count as an episode; None when no episode is listed for it."""
+    """A parquet file and how many of its rows belong to the episode; None if no episode is listed for it."""
 
     path: str
     length: int | None
@@ -33,9 +35,9 @@ class EpisodeFile:
 
 @dataclass(frozen=True)
 class NumericDataset:
-    """What has to be read: the files, the float columns with their widths, and the RELATIVE actions with their slices.
+    """What to read: the files, the float columns with their widths, and the RELATIVE actions with their slices.
 
-    `kept` holds what the first pass has read, where that is little; it does not go to other processes.
+    `kept` holds the values of the first pass if there are few; it is not sent to other processes.
     """
 
     location: Location
@@ -54,14 +56,14 @@ class NumericDataset:
         return shapes
 
     def parts(self) -> list[NumericDataset]:
-        """Runs of consecutive files. They are the same whatever the number of workers, so that sums come out the same."""
+        """Runs of consecutive files, the same for any number of workers, so that sums are bit-identical."""
         count = FILES_PER_PART
         values = sum(file.length or 0 for file in self.files) * sum(self.columns.values())
         kept: dict[str, dict[str, np.ndarray]] | None = {} if values <= KEPT_VALUES else None
         return [replace(self, files=self.files[i : i + count], kept=kept) for i in range(0, len(self.files), count)]
 
     def blocks(self, wanted: Container[str]) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield (quantity, float32 [values, N]) blocks of all files for the `wanted` quantities, each value's row contiguous.
+        """Yield (quantity, float32 [values, N]) blocks of all files for the `wanted` quantities, rows contiguous.
 
         Raises `DataError` naming file and column.
         """
@@ -85,7 +87,7 @@ class NumericDataset:
                     yield name, block
 
     def _read(self, file: EpisodeFile, needed: Iterable[str]) -> dict[str, np.ndarray]:
-        """Columns of a file as float32 [W, T], from an earlier pass where they were kept."""
+        """Columns of a file as float32 [W, T], from the first pass if they were kept."""
         if self.kept is not None and file.path in self.kept:
             return self.kept[file.path]
         where = f"{self.location.uri}/{file.path}"
@@ -103,31 +105,21 @@ class NumericDataset:
 
 
 def relative_name(key: str) -> str:
-    """Name of a RELATIVE action's quantity; no column contains a space."""
+    """Name of a RELATIVE action's quantity; distinct from columns, whose names contain no space."""
     return f"relative {key}"
 
 
 def numeric_dataset(location: Location, modality_configs: Mapping[str, Any]) -> NumericDataset:
-    """Look into a dataset's meta data and list its parquet files; raises `DataError` when it is not in GR00T's layout."""
-    info = (location / layout.INFO).read_json()
+    """Read a dataset's metadata and list its parquet files; raises `DataError` if it is not in GR00T's layout."""
+    info = read_info(location)
     features = info.get("features") or {}
     columns = {
         name: width(features, name) or 1
         for name, feature in features.items()
         if "float" in str(feature.get("dtype", ""))
     }
-    origin = f"{location.uri}/{layout.MODALITY}"
-    modality = parse_modality((location / layout.MODALITY).read_json(), origin)
-    relative = tuple(relative_actions(modality_configs))
-    episodes = parse_jsonl((location / layout.EPISODES).read_text(), f"{location.uri}/{layout.EPISODES}")
-    chunks = int(info.get("chunks_size") or layout.CHUNK_SIZE)
-    template = str(info.get("data_path") or layout.DATA_PATH)
-    lengths = {
-        template.format(episode_chunk=entry["episode_index"] // chunks, episode_index=entry["episode_index"]): entry[
-            "length"
-        ]
-        for entry in episodes
-    }
+    paths = EpisodePaths(location.uri, info)
+    lengths = {paths.data(episode.index): episode.length for episode in read_episodes(location, read_tasks(location))}
     found = sorted(
         f"data/{entry.relative}" for entry in (location / "data").list() if entry.relative.endswith(".parquet")
     )
@@ -135,7 +127,8 @@ def numeric_dataset(location: Location, modality_configs: Mapping[str, Any]) -> 
     if missing:
         raise DataError(f"{location.uri} has no file {missing[0]}, which {layout.EPISODES} lists")
     files = tuple(EpisodeFile(path, lengths.get(path)) for path in found)
-    return NumericDataset(location, files, columns, relative, modality)
+    relative = tuple(relative_actions(modality_configs))
+    return NumericDataset(location, files, columns, relative, read_modality(location))
 
 
 def _columns(values: np.ndarray, where: str) -> np.ndarray:
@@ -144,5 +137,5 @@ def _columns(values: np.ndarray, where: str) -> np.ndarray:
     finite = np.isfinite(columns)
     if not finite.all():
         row = int(np.argmin(finite.all(axis=0)))
-        raise DataError(f"{where}: row {row} holds a number that is not finite; repair the data")
+        raise DataError(f"{where}: row {row} is not finite; repair the data")
     return columns

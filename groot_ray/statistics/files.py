@@ -1,8 +1,9 @@
 """meta/stats.json and meta/relative_stats.json of a dataset in GR00T's layout.
 
-The first pass over the parquet files gives the moments and a sample of the rows, which is all of them for small data; for others a
-second pass makes the percentiles exact (see `percentiles`). Parts of the files are independent: `map_parts` may send them to other
-processes, and the results are merged in the order of the parts, so that the files have the same bytes however many there were.
+The first pass over the parquet files gives the moments and a sample of the rows, which for small data is all rows;
+otherwise a second pass makes the percentiles exact (see `percentiles`). Parts are independent:
+`map_parts` may send them to other processes. Results are merged in the order of the parts, so that the files
+have the same bytes for any number of processes.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ Counter = Sample | Bracket | RankSearch
 
 @dataclass(frozen=True)
 class Memory:
-    """How much may be held: float32 values of a sample, of at least `rows` rows, and values between brackets (64 MB each)."""
+    """Memory limits in float32 values: for a sample (at least `rows` rows) and for values in brackets (64 MB each)."""
 
     rows: int = 8192
     sample: int = 16_000_000
     between: int = 16_000_000
 
     def stride(self, frames: int, values: int) -> int:
-        """Which of `frames` rows of so many `values` a sample keeps: every n-th.
+        """Stride n of a sample that keeps every n-th of `frames` rows with `values` values each.
 
-        A sample grows with the data, as far as memory allows, so that brackets become narrower.
+        Within the memory limit, a sample grows with the data, so that brackets become narrower.
         """
         rows = min(max(self.rows, frames // 64), max(self.sample // values, 1024))
         return -(-frames // rows) or 1
@@ -52,19 +53,20 @@ def compute_statistics(
     dataset: Path | str | Location,
     modality_configs: Mapping[str, Any],
     *,
-    map_parts: MapParts = map,  # type: ignore[assignment]
+    map_parts: MapParts = map,
     memory: Memory = Memory(),
 ) -> list[Location]:
-    """Compute and write both files; returns where they are.
+    """Compute and write both files; returns their locations.
 
     Args:
-        dataset: a dataset in GR00T's layout; no video is touched.
+        dataset: a dataset in GR00T's layout; videos are not read.
         modality_configs: plain data in the form of NVIDIA's processor_config.json, for one embodiment.
-        map_parts: like `map`, in the order of its second argument; may distribute.
-        memory: how much may be held for percentiles; they are exact whatever it is.
+        map_parts: like `map`, with results in the order of its second argument; may distribute the work.
+        memory: memory limit for percentiles, which are exact in any case.
 
     Raises:
-        DataError: a file is missing or damaged, or a column has another width than info.json says, or values that are not finite.
+        DataError: a file is missing or damaged, a column's width differs from info.json, or a column has values that
+            are not finite.
     """
     location = open_location(dataset)
     absolute, relative = dataset_statistics(location, modality_configs, map_parts=map_parts, memory=memory)
@@ -77,9 +79,9 @@ def dataset_statistics(
     location: Location,
     modality_configs: Mapping[str, Any],
     *,
-    map_parts: MapParts = map,  # type: ignore[assignment]
+    map_parts: MapParts = map,
     memory: Memory = Memory(),
-) -> tuple[dict[str, dict[str, list]], dict[str, dict[str, list]]]:
+) -> tuple[dict[str, dict[str, list[Any]]], dict[str, dict[str, list[Any]]]]:
     """The content of stats.json, by column, and of relative_stats.json, by action key; see `compute_statistics`."""
     data = numeric_dataset(location, modality_configs)
     values = sum(int(np.prod(shape)) for shape in data.names.values())
@@ -107,7 +109,7 @@ def dataset_statistics(
 
 @dataclass(frozen=True)
 class FirstPass:
-    """What the first pass finds of each quantity of a part."""
+    """Result of the first pass over a part, for each quantity."""
 
     moments: dict[str, Moments]
     samples: dict[str, Sample]
@@ -124,7 +126,7 @@ def first_pass(data: NumericDataset, stride: int) -> FirstPass:
 
 
 def next_pass(data: NumericDataset, counters: Mapping[str, Bracket | RankSearch]) -> dict[str, Bracket | RankSearch]:
-    """Counters of a later pass over a part; `counters` are what is to be counted."""
+    """Run a later pass over a part; `counters` say what to count. Returns the filled counters."""
     counted = {name: counter.fresh() for name, counter in counters.items()}
     for name, block in data.blocks(counted):
         counted[name].update(block)
@@ -169,7 +171,7 @@ def _percentiles(
 
 
 def _share_between(bracket: Bracket, sample: np.ndarray) -> float:
-    """Which share of the sampled values lies strictly within a bracket."""
+    """Share of the sampled values that are strictly within a bracket."""
     inside = [
         (sample > low[:, None]) & (sample < high[:, None]) for low, high in zip(bracket.low, bracket.high, strict=True)
     ]
@@ -191,7 +193,7 @@ def _merge_into(counters: dict[str, Any], more: Mapping[str, Any]) -> None:
             counters[name] = counter
 
 
-def _entry(moments: Moments, quantiles: np.ndarray, shape: tuple[int, ...]) -> dict[str, list]:
+def _entry(moments: Moments, quantiles: np.ndarray, shape: tuple[int, ...]) -> dict[str, list[Any]]:
     values = {
         "mean": moments.mean,
         "std": moments.std,

@@ -1,17 +1,18 @@
-"""Statistics of a mixture of datasets from those of its members, as GR00T N1.6 merges them."""
+"""Merges the statistics of datasets into those of their mixture, as GR00T N1.6 does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 
-def merge_statistics(members: Sequence[Mapping[str, object]], weights: Sequence[float]) -> dict[str, list]:
-    """Merge ``{mean, std, min, max, q01, q99}`` (nested lists of one shape) of datasets drawn with `weights` (> 0, any scale).
+def merge_statistics(members: Sequence[Mapping[str, object]], weights: Sequence[float]) -> dict[str, list[Any]]:
+    """Merge ``{mean, std, min, max, q01, q99}`` (nested lists) of datasets drawn with `weights` (> 0, any scale).
 
-    Mean and variance are those of the mixture; minimum and q01 are the smallest, maximum and q99 the largest of the members: the
-    mixture's own percentiles cannot be known from the members'.
+    Mean and variance are those of the mixture; minimum and q01 are the smallest, maximum and q99 the largest of the
+    members, because a mixture's percentiles cannot be computed from its members'.
     """
     share = np.asarray(weights, np.float64) / np.sum(weights)
 

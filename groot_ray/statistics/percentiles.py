@@ -1,12 +1,15 @@
-"""Exact percentiles of float32 columns, with numpy's linear interpolation, in fixed memory and mergeable across workers.
+"""Exact percentiles of float32 columns with numpy's linear interpolation: fixed memory, mergeable across workers.
 
-A percentile lies between two neighboring values of the sorted column, so the values of two ranks are wanted. Three ways to them:
+A percentile lies between two neighboring values of the sorted column, so the values of two ranks are needed. Three
+methods find them:
 
-- `Sample` keeps every n-th row in the first pass. Where that is every row, its quantiles are the answer.
-- `Bracket`: otherwise the sample tells two values between which the wanted ones lie almost surely. A second pass counts what is below
-  and keeps what is between, about one value in a hundred. The counts prove the answer, or that the bracket missed.
-- `RankSearch`, for brackets that missed and for data so large that even the hundredth part is much: float32 numbers map to 32-bit
-  integers in the same order, and a value is found digit by digit, by three passes that count into at most 4096 bins for each rank.
+- `Sample` keeps every n-th row in the first pass. If that is every row, its quantiles are exact.
+- `Bracket`: otherwise the sample gives two values that almost surely enclose the needed ones. A second pass
+  counts the values below and keeps those between, about one in a hundred. The counts prove that the result is exact, or
+  that the bracket missed.
+- `RankSearch`, for brackets that missed and for data of which even a hundredth is too large: float32 numbers
+  map to 32-bit integers in the same order, and a value is found digit by digit, by three passes that count into at
+  most 4096 bins for each rank.
 """
 
 from __future__ import annotations
@@ -17,11 +20,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 DIGITS = (12, 10, 10)  # bits of each pass of a rank search, highest first; together 32
-DEVIATIONS = 5.0  # half the width of a bracket, in standard deviations of the rank that a value has in the sample
+DEVIATIONS = 5.0  # half-width of a bracket, in standard deviations of a value's rank in the sample
 
 
 def neighbors(count: int, quantiles: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks int64 [Q, 2] (from 0) below and above each quantile of `count` values, and float64 [Q] weights of the upper ones."""
+    """Ranks int64 [Q, 2] (from 0) around each quantile of `count` values, and weights float64 [Q] of the upper ones."""
     positions = np.asarray(quantiles, np.float64) * (count - 1)
     below = np.floor(positions).astype(np.int64)
     above = np.minimum(below + 1, count - 1)
@@ -31,7 +34,8 @@ def neighbors(count: int, quantiles: Sequence[float]) -> tuple[np.ndarray, np.nd
 def interpolate(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """float64 [Q, C] from the neighboring values [Q, 2, C] and the upper ones' weights [Q]."""
     pairs = values.astype(np.float64)
-    return pairs[:, 0] + (pairs[:, 1] - pairs[:, 0]) * weights[:, None]
+    found: np.ndarray = pairs[:, 0] + (pairs[:, 1] - pairs[:, 0]) * weights[:, None]
+    return found
 
 
 def quantiles_of(columns: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
@@ -43,7 +47,7 @@ def quantiles_of(columns: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
 
 @dataclass
 class Sample:
-    """Every `stride`-th row, as columns; a part of the data begins with its first row."""
+    """Every `stride`-th row, as columns; each part of the data starts with its first row."""
 
     stride: int = 1
     seen: int = 0
@@ -64,7 +68,7 @@ class Sample:
 
     @property
     def columns(self) -> np.ndarray:
-        """What was kept, float32 [C, n]."""
+        """The kept values, float32 [C, n]."""
         return np.concatenate(self.blocks, axis=1)
 
 
@@ -72,8 +76,8 @@ class Sample:
 class Bracket:
     """Values between `low` and `high`, float32 [Q, C] each, and the counts int64 [Q, C] that prove their ranks.
 
-    `below` counts smaller values than low, `at_low` and `at_high` those equal to the ends (there may be many: a gripper at rest). What
-    lies between is kept for each quantile as pairs of arrays: column int32, value float32.
+    `below` counts smaller values than low, `at_low` and `at_high` those equal to the ends (there may be many, as for a
+    gripper at rest). The values between are kept for each quantile as pairs of arrays: column int32, value float32.
     """
 
     low: np.ndarray
@@ -93,7 +97,7 @@ class Bracket:
         clipped = np.clip(ranks, 0, count - 1)
         selected = np.partition(sample, np.unique(clipped), axis=1)
         low, high = np.moveaxis(selected[:, clipped], 0, -1)
-        # Beyond the sample's ends there may be more: such brackets are open.
+        # The data may go beyond the sample's extremes: brackets there are open.
         low = np.where(ranks[0][:, None] < 0, np.float32(-np.inf), low)
         high = np.where(ranks[1][:, None] >= count, np.float32(np.inf), high)
         return cls(low, high, *_zeros(low.shape), [[] for _ in quantiles])
@@ -106,7 +110,7 @@ class Bracket:
         """Add float32 columns [C, N]."""
         count = columns.shape[1]
         for q, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
-            # The rarer side is looked at one by one: small values for a low quantile, large ones for a high one.
+            # Only the rarer side is checked value by value: small values for a low quantile, large ones for a high one.
             lower_half = q < len(self.low) / 2
             column, row = np.nonzero(columns <= high[:, None] if lower_half else columns >= low[:, None])
             value = columns[column, row]
@@ -134,12 +138,12 @@ class Bracket:
             ours.extend(theirs)
 
     def values(self, ranks: np.ndarray) -> np.ndarray | None:
-        """The values float32 [Q, 2, C] of `ranks` int64 [Q, 2]; None when some rank lies outside of its bracket."""
+        """The values float32 [Q, 2, C] of `ranks` int64 [Q, 2]; None if some rank lies outside its bracket."""
         found = np.empty((*ranks.shape, self.low.shape[1]), np.float32)
         for q, kept in enumerate(self.between):
             column = np.concatenate([c for c, _ in kept]) if kept else np.zeros(0, np.int32)
             value = np.concatenate([v for _, v in kept]) if kept else np.zeros(0, np.float32)
-            # One sort by column and then value: both in one number, as sorting plain integers is fastest.
+            # One sort by column, then value: both are packed into one integer, since sorting integers is fastest.
             value = values_of(
                 np.sort((column.astype(np.uint64) << np.uint64(32)) | ordered_keys(value)).astype(np.uint32)
             )
@@ -160,13 +164,13 @@ def _zeros(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def ordered_keys(values: np.ndarray) -> np.ndarray:
-    """uint32 keys in the order of the float32 values (NaN excluded): equal shape."""
+    """uint32 keys, of equal shape, that sort like the float32 values (NaN excluded)."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
 
 
 def values_of(keys: np.ndarray) -> np.ndarray:
-    """The float32 values of `ordered_keys`."""
+    """The float32 values of which `ordered_keys` made these uint32 keys; equal shape."""
     bits = np.where(keys >> 31, keys & np.uint32((1 << 31) - 1), ~keys)
     return np.ascontiguousarray(bits, np.uint32).view(np.float32)
 
@@ -175,8 +179,9 @@ def values_of(keys: np.ndarray) -> np.ndarray:
 class RankSearch:
     """One pass of the search, over C columns, for the values of K ranks.
 
-    In the first pass `prefix` is None and the counters int64 [C, bins] serve all ranks. Later ones count int64 [C, K, bins] the values
-    whose known higher bits are `prefix` uint32 [C, K]; `remaining` int64 [C, K] is the rank among those.
+    In the first pass `prefix` is None and the counters int64 [C, bins] serve all ranks. Later ones count int64 [C, K,
+    bins] the values whose known higher bits are `prefix` uint32 [C, K]; `remaining` int64 [C, K] is the rank among
+    those.
     """
 
     columns: int
@@ -192,7 +197,7 @@ class RankSearch:
 
     @property
     def done(self) -> bool:
-        """Whether all bits are known, so that `values` can be had."""
+        """Whether all bits are known, so that `values` is available."""
         return self.level == len(DIGITS)
 
     @property

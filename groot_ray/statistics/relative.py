@@ -1,8 +1,8 @@
-"""Action chunks relative to the state, as the model sees them.
+"""Action chunks relative to the state, as in the model's input.
 
-For every frame i of an episode from which all action steps lie within it, i = 0 .. length - 1 - last action delta, the chunk is
-``action[i + deltas]`` and its reference ``state[i + last state delta]``. Joint actions are differences; end-effector poses are rigid
-transforms relative to the reference pose.
+For every frame i of an episode from which all action steps lie within it, i = 0 .. length - 1 - last action delta,
+the chunk is ``action[i + deltas]`` and its reference ``state[i + last state delta]``. Joint actions are differences;
+end-effector poses are rigid transforms relative to the reference pose.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from groot_ray.errors import ConfigurationError
 
-ROWS = 1024  # chunks that are held at once: a block of two arms' fits the cache
+ROWS = 1024  # chunks held at once: a block for two arms fits the CPU cache
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RelativeAction:
 
 
 def relative_poses(steps: Sequence[np.ndarray], reference: np.ndarray) -> np.ndarray:
-    """Poses of H steps, each float32 [D, n], seen from the reference poses [Ds, n]: float32 [H, D, n], float64 inside."""
+    """Poses of H steps, each float32 [D, n], relative to the reference poses [Ds, n]: float32 [H, D, n]."""
     from groot_ray.model.shared.rotation import relative_pose
 
     chunks = np.stack(steps).transpose(2, 0, 1)
@@ -67,8 +67,8 @@ def relative_actions(modality_configs: Mapping[str, Any]) -> list[RelativeAction
         reference = int((state.get("delta_indices") or [0])[-1])
         if not deltas or deltas[0] != reference or reference < 0:
             raise ConfigurationError(
-                f"action {key!r} is RELATIVE, so the first of its delta_indices must be the last of the state's ({reference}), "
-                f"not {deltas[0] if deltas else 'missing'}"
+                f"action {key!r} is RELATIVE, so the first of its delta_indices must be the last of the state's "
+                f"({reference}), not {deltas[0] if deltas else 'missing'}"
             )
         found.append(
             RelativeAction(key, config.get("state_key") or key, _name(config, "type") == "EEF", deltas, reference)
@@ -77,5 +77,5 @@ def relative_actions(modality_configs: Mapping[str, Any]) -> list[RelativeAction
 
 
 def _name(config: Mapping[str, Any], field: str) -> str:
-    """Name of an enum-like value: NVIDIA's files spell them in either case."""
+    """Normalized name of an enum-like value: NVIDIA's files use either case."""
     return str(config.get(field)).upper()

@@ -1,6 +1,6 @@
-"""Where everything is kept: URIs as plain values, whole-or-nothing writes, manifests, attempts and their leases, on a disk or in S3.
+"""Storage on a disk or in S3: URIs as plain values, atomic writes, manifests, attempts and their leases.
 
-The only folder that knows boto3; it may be imported by every folder but `model`, and imports of ours only `errors` and `progress`.
+The only package that imports boto3. Everything above `model` may import it; it imports `errors` and `progress` only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Does the storage do what we need? Found out by doing it, with a small object that is removed again, before any work starts."""
+"""Checks before any work, with a small probe object, that a storage supports the operations that stages need."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ CHECK_FOLDER = ".groot-ray-check"
 
 @dataclass(frozen=True)
 class Right:
-    """One thing that the storage was asked to do, and what went wrong (None: nothing)."""
+    """One operation tried on the storage, and its error (None if it succeeded)."""
 
     name: str
     problem: GrootRayError | None
 
 
 def check_storage(location: Location) -> None:
-    """Write, read, list, create once and remove a probe below `location`; returns quickly when the service does not answer.
+    """Write, read, list, create and remove a probe object below `location`; fails fast if the service does not answer.
 
     Raises:
-        ConfigurationError: credentials that are missing or wrong, a missing bucket, a missing right, a full disk, or a service that
-            does not keep create-only writes.
-        ServiceUnavailableError: nobody answers at the endpoint.
+        ConfigurationError: credentials are missing or wrong, the bucket or a permission is missing, the disk is full,
+            or the service ignores create-only writes.
+        ServiceUnavailableError: the endpoint does not answer.
     """
     for right in probe_storage(location):
         if right.problem is not None:
@@ -37,7 +37,7 @@ def check_storage(location: Location) -> None:
 
 
 def probe_storage(location: Location) -> Iterator[Right]:
-    """Do the things that stages will do, one after the other, up to the first that fails (the others depend on it)."""
+    """Try the operations that stages need, up to the first that fails, because later ones depend on it."""
     store: Store = location.store
     if location.bucket is not None:
         store = S3Store(location.bucket, location.endpoint, location.region, patient=False)
@@ -52,17 +52,17 @@ def probe_storage(location: Location) -> Iterator[Right]:
 
     def get() -> None:
         if store.read(probe) != data:
-            raise ConfigurationError(f"{here}: the storage returns other bytes than were written; it cannot be used")
+            raise ConfigurationError(f"{here}: read returned different bytes than were written; use another storage")
 
     def list_() -> None:
         if [found.relative for found in store.list(folder.key, True)] != ["probe"]:
-            raise ConfigurationError(f"{here}: the storage does not list what was just written; it cannot be used")
+            raise ConfigurationError(f"{here}: a file that was just written is not listed; use another storage")
 
     def create_only() -> None:
         if store.create(probe, b"a second writer") or store.read(probe) != data:
             raise ConfigurationError(
                 f"{here}: the service ignores create-only writes (If-None-Match), so two runs could mix their results; "
-                "use one that keeps them, such as AWS S3 or MinIO"
+                "use one that supports them, such as AWS S3 or MinIO"
             )
 
     def multipart() -> None:
@@ -70,17 +70,17 @@ def probe_storage(location: Location) -> Iterator[Right]:
             store.put_in_parts(parts, data)
             if store.read(parts) != data:
                 raise ConfigurationError(
-                    f"{here}: multipart uploads come out with other bytes; the storage cannot be used"
+                    f"{here}: a multipart upload returned different bytes than were written; use another storage"
                 )
 
     def delete() -> None:
         store.delete(probe)
         store.delete(parts)
         if store.stat(probe) is not None:
-            raise ConfigurationError(f"{here}: what was removed is still there; the storage cannot be used")
+            raise ConfigurationError(f"{here}: a deleted file still exists; use another storage")
         if location.is_local:
             folder.path.rmdir()
-            with suppress(OSError):  # another check is under way
+            with suppress(OSError):  # another check is running
                 folder.path.parent.rmdir()
 
     steps: list[tuple[str, Callable[[], None]]] = [

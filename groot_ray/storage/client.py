@@ -1,6 +1,6 @@
-"""The S3 client: one per process and endpoint, made on first use, set up for AWS and for the services that resemble it.
+"""The S3 client, one per process and endpoint, for AWS and for compatible services.
 
-Credentials, profiles, region and endpoint come from the standard AWS environment variables and files, as botocore reads them.
+Credentials, profile, region and endpoint come from the standard AWS environment variables and files.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ _lock = threading.Lock()
 
 
 def effective_endpoint(endpoint: str | None) -> str | None:
-    """The endpoint in force: the environment's, then the experiment's, else None (the profile's, or AWS)."""
+    """The endpoint to use: the environment's, else the experiment's, else None (the profile's, or AWS)."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or endpoint or None
 
 
 def s3_client(endpoint: str | None, region: str | None, patient: bool = True) -> Any:
-    """The process's boto3 client for an endpoint; safe to use from many threads.
+    """This process's boto3 client for an endpoint; thread-safe.
 
-    `patient` clients ask again when the service stumbles, with growing pauses; others answer within seconds, for checks.
+    A `patient` client retries failed requests with exponential backoff; others fail within seconds, for checks.
 
     Raises:
-        ConfigurationError: a profile that does not exist, an endpoint that is no URL, a broken AWS configuration file.
+        ConfigurationError: the profile does not exist, the endpoint is not a URL, or the AWS configuration file is
+            broken.
     """
-    # What botocore reads from the environment is part of the name: tests, and programs that are given new credentials.
+    # New credentials in the environment need a new client.
     surroundings = tuple(sorted((key, value) for key, value in os.environ.items() if key.startswith("AWS_")))
     name = (os.getpid(), effective_endpoint(endpoint), region, patient, surroundings)
     with _lock:
@@ -39,10 +40,10 @@ def s3_client(endpoint: str | None, region: str | None, patient: bool = True) ->
 
 
 def has_credentials() -> bool:
-    """Whether this process finds credentials for object storage at all; whether they are good is not asked.
+    """Whether this process finds credentials for object storage; does not test them.
 
     Raises:
-        ConfigurationError: a profile that does not exist, or one whose credentials could not be fetched.
+        ConfigurationError: the profile does not exist, or its credentials could not be fetched.
     """
     import boto3
 
@@ -75,7 +76,7 @@ def _make_client(endpoint: str | None, region: str | None, patient: bool) -> Any
     settings = session._session.get_scoped_config().get("s3") or {}
     style = settings.get("addressing_style") if isinstance(settings, dict) else None
     custom: dict[str, Any] = {"s3": {"addressing_style": style or "path"}}
-    # Older services refuse the checksums in trailers that boto3 sends by default.
+    # Older services reject the trailing checksums that boto3 sends by default.
     for option in ("request_checksum_calculation", "response_checksum_validation"):
         if f"AWS_{option.upper()}" not in os.environ:
             custom[option] = "when_required"

@@ -1,4 +1,4 @@
-"""What botocore reports, as sentences for people: a mistake of the user's, something that is not there, or a service that is down."""
+"""Translates botocore errors to this package's: wrong configuration, missing object, or unavailable service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CREDENTIALS = (
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Run calls of botocore for `where` (a URI) and raise its errors as ours."""
+    """Context manager that translates botocore errors about `where`, a URI, to this package's."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -34,7 +34,7 @@ def explained(where: str) -> Iterator[None]:
 
 
 def translate_answer(error: Any, where: str) -> GrootRayError:
-    """The error of ours for an answer of the service (botocore's ClientError)."""
+    """Translate an error response of the service (botocore's ClientError)."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) or 0)
     operation = error.operation_name
@@ -62,19 +62,17 @@ def translate_answer(error: Any, where: str) -> GrootRayError:
     if code in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
         return ConfigurationError(f"{where}: the credentials have expired; renew them")
     if code == "RequestTimeTooSkewed":
-        return ConfigurationError(
-            f"{where}: this machine's clock differs from the service's by more than it allows; set the clock"
-        )
+        return ConfigurationError(f"{where}: this machine's clock differs too much from the service's; set the clock")
     if code in ("PermanentRedirect", "IllegalLocationConstraintException", "301"):
         return ConfigurationError(f"{where}: the bucket is in another region; set AWS_REGION to it")
     if code in ("XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "507"):
-        return ConfigurationError(f"{where}: the storage is full; make room or raise the quota")
+        return ConfigurationError(f"{where}: the storage is full; free up space or raise the quota")
     if code in ("AccessDenied", "403", "AllAccessDisabled", "AccountProblem") or status == 403:
         return ConfigurationError(
-            f"{where}: access is denied ({operation}); the credentials lack the right, or the secret is wrong"
+            f"{where}: access is denied ({operation}); the credentials lack the permission, or the secret key is wrong"
         )
     if code in ("InvalidBucketName", "KeyTooLongError"):
-        return ConfigurationError(f"{where}: the service refuses the name ({said})")
+        return ConfigurationError(f"{where}: the service rejects the name ({said})")
     if (
         status >= 500
         or status == 429
@@ -85,13 +83,13 @@ def translate_answer(error: Any, where: str) -> GrootRayError:
         )
     if code == "NotImplemented" or status in (405, 501):
         return ConfigurationError(
-            f"{where}: the service does not know {operation}; it is not compatible enough with S3"
+            f"{where}: the service does not support {operation}; use one that is compatible with S3"
         )
     return ConfigurationError(f"{where}: the storage refused {operation} ({code or status}: {said})")
 
 
 def translate_failure(error: Any, where: str) -> GrootRayError:
-    """The error of ours for what went wrong before there was an answer (botocore's BotoCoreError)."""
+    """Translate the error of a request that got no response (botocore's BotoCoreError)."""
     from botocore import exceptions as known
 
     if isinstance(error, known.ProfileNotFound):
@@ -99,14 +97,15 @@ def translate_failure(error: Any, where: str) -> GrootRayError:
             f"the AWS profile {error.kwargs.get('profile')!r} does not exist; correct AWS_PROFILE"
         )
     if isinstance(error, known.NoCredentialsError | known.PartialCredentialsError | known.TokenRetrievalError):
-        return ConfigurationError(f"{where}: there are no complete credentials for object storage; {CREDENTIALS}")
+        return ConfigurationError(f"{where}: credentials for object storage are missing or incomplete; {CREDENTIALS}")
     if isinstance(error, known.CredentialRetrievalError | known.UnauthorizedSSOTokenError | known.SSOTokenLoadError):
         return ConfigurationError(
             f"{where}: the credentials could not be fetched ({_brief(error)}); log in again or correct the profile"
         )
     if isinstance(error, known.SSLError):
         return ConfigurationError(
-            f"{where}: the endpoint's certificate is not trusted or it does not speak TLS; set AWS_CA_BUNDLE to your CA, or use http://"
+            f"{where}: the endpoint's certificate is not trusted, or it does not speak TLS; "
+            "set AWS_CA_BUNDLE to your CA, or use http://"
         )
     if isinstance(error, known.ProxyConnectionError):
         return ServiceUnavailableError(f"{where}: the proxy does not answer; check HTTPS_PROXY and NO_PROXY")

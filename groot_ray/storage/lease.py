@@ -1,9 +1,9 @@
-"""Attempts at a stage, and the lease that keeps two of them from writing at once.
+"""Attempts at a stage, and the lease that prevents two of them from writing at the same time.
 
-Attempt N is claimed by creating `attempts/N.json`, which only one claimant can, and kept by a heartbeat, `attempts/N.heartbeat.json`.
-It is over when `attempts/N.end.json` says how it ended, or when nothing has been heard of it for `silence()` seconds; only then may
-N+1 be claimed. A holder that was thought dead (a machine that slept, a network that was cut) finds N+1 before its next commit and
-gives way. All ages are told by the storage's own clock.
+Attempt N is claimed by creating `attempts/N.json`, which only one process can do, and kept by a heartbeat,
+`attempts/N.heartbeat.json`. It is over when `attempts/N.end.json` records its end, or when it has been silent for
+`silence()` seconds. Only then can N+1 be claimed. A holder that only seemed dead (a suspended machine, a lost
+connection) finds N+1 before its next commit and stops. Ages are measured by the storage's clock.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from groot_ray.errors import GrootRayError, StoppedError, TemporaryFailureError
 from groot_ray.progress import format_duration
@@ -30,13 +30,27 @@ ATTEMPTS = "attempts"
 
 
 def silence() -> float:
-    """Seconds without a sign after which an attempt counts as dead (GROOT_RAY_LEASE_SILENCE, 90)."""
+    """Seconds without a heartbeat after which an attempt counts as dead (GROOT_RAY_LEASE_SILENCE, 90)."""
     return float(os.environ.get("GROOT_RAY_LEASE_SILENCE", "90"))
+
+
+class Lease(Protocol):
+    """The right to write into a folder; picklable. `Ticket` and `Attempt` are leases."""
+
+    def check(self) -> None:
+        """Raise TemporaryFailureError if another attempt has taken over, StoppedError if a stop was requested."""
+        ...
 
 
 @dataclass(frozen=True)
 class AttemptState:
-    """What storage tells of an attempt: who claimed it, how it ended (`code` and `sentence`), or how long ago the last sign came."""
+    """State of an attempt, read from storage.
+
+    Attributes:
+        holder: the process that claimed it.
+        code, sentence: how it ended.
+        age: seconds since the last heartbeat.
+    """
 
     number: int
     owner: str
@@ -48,21 +62,21 @@ class AttemptState:
 
     @property
     def alive(self) -> bool:
-        """Whether it has to be taken for running: it has not ended, was heard of lately, and its process is not known to be gone."""
+        """Whether it counts as running: no end, a recent heartbeat, and its process has not been seen to end."""
         return not self.ended and self.age < silence() and not process_is_gone(self.holder)
 
     @property
     def who(self) -> str:
-        """Its process, for sentences."""
+        """Its process, for messages."""
         return f"attempt {self.number} (process {self.holder.get('pid')} on {self.holder.get('host')})"
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """Names an attempt, and can look whether it still holds: what goes to Ray workers, without the heartbeat.
+    """Identifies an attempt and checks that it still holds the lease. Sent to Ray workers; has no heartbeat.
 
-    `check` of a `stoppable` one also raises when a person has asked for the end: for work that can be left at any commit. Training
-    saves first, so it asks `stop_requested` itself.
+    `check` of a `stoppable` ticket also raises if a stop was requested, for work that can stop at any commit.
+    Training saves first, so it calls `stop_requested` itself.
     """
 
     folder: Location
@@ -71,25 +85,25 @@ class Ticket:
     stoppable: bool = False
 
     def check(self) -> None:
-        """To be called before each commit.
+        """Check the lease; call this before each commit.
 
         Raises:
             TemporaryFailureError: a later attempt has taken over.
-            StoppedError: a person asked for the end, and the ticket is stoppable.
+            StoppedError: a stop was requested, and the ticket is stoppable.
         """
         where = f"attempt {self.number} at {self.folder.uri}"
         if (self.folder / ATTEMPTS / f"{self.number + 1}.json").exists():
-            raise TemporaryFailureError(f"{where} was taken over by a later one and gives way")
+            raise TemporaryFailureError(f"{where} was taken over by a later attempt and stops")
         if self.stoppable and self.stop_requested():
-            raise StoppedError(f"{where} was asked to stop; the same command goes on from what it made")
+            raise StoppedError(f"{where} was stopped; run the same command to continue")
 
     def stop_requested(self) -> bool:
-        """Whether a person has asked this attempt to stop (`request_stop`)."""
+        """Whether this attempt was asked to stop (`request_stop`)."""
         return _file(self.folder, self.number, "stop").exists()
 
 
 class Attempt:
-    """A claimed attempt with its heartbeat; a context manager that writes down how it ended. Pickles as its `Ticket`."""
+    """A claimed attempt with its heartbeat; a context manager that records how it ended. Pickles as its `Ticket`."""
 
     def __init__(self, ticket: Ticket) -> None:
         self.ticket = ticket
@@ -101,7 +115,7 @@ class Attempt:
 
     @property
     def number(self) -> int:
-        """Which attempt at the stage this is, counted from 1."""
+        """Number of this attempt at the stage, from 1."""
         return self.ticket.number
 
     @property
@@ -111,7 +125,7 @@ class Attempt:
 
     @property
     def stoppable(self) -> Ticket:
-        """The ticket for work that can be left at any commit."""
+        """The ticket for work that can stop at any commit."""
         return replace(self.ticket, stoppable=True)
 
     def check(self) -> None:
@@ -123,13 +137,13 @@ class Attempt:
         return self.ticket.stop_requested()
 
     def hand_over(self) -> None:
-        """Stop the heartbeat without an end: the process that has adopted the attempt keeps it."""
+        """Stop the heartbeat without recording an end, because another process has adopted the attempt."""
         self._stopping.set()
         self._thread.join(timeout=5)
         self._ended = True
 
     def end(self, code: int, sentence: str) -> None:
-        """Stop the heartbeat and write down the exit code and what happened; the first end counts."""
+        """Stop the heartbeat and record the exit code and a message; only the first end counts."""
         self._stopping.set()
         self._thread.join(timeout=5)
         if self._ended:
@@ -148,8 +162,8 @@ class Attempt:
         code, sentence = outcome_of(error)
         try:
             self.end(code, sentence)
-        except GrootRayError as trouble:  # the storage is away: the attempt falls silent instead
-            log.warning("the end of attempt %d could not be written down: %s", self.number, trouble)
+        except GrootRayError as trouble:  # without storage, the heartbeat just stops
+            log.warning("the end of attempt %d could not be recorded: %s", self.number, trouble)
 
     def __reduce__(self) -> tuple[Any, ...]:
         ticket = self.ticket
@@ -162,7 +176,7 @@ class Attempt:
             try:
                 target.write_json({"owner": self.ticket.owner, "beats": self._beats, "at": _now()})
             except GrootRayError as error:
-                log.warning("the heartbeat of attempt %d did not get through: %s", self.number, error)
+                log.warning("the heartbeat of attempt %d could not be written: %s", self.number, error)
 
 
 def claim_attempt(
@@ -176,28 +190,29 @@ def claim_attempt(
 ) -> Attempt | None:
     """Claim the next attempt at the stage in `folder`.
 
-    Where another attempt is at work, waits for its end (`wait`), looking every `poll` seconds; gives None as soon as `until()` holds
-    (the stage is done: asked before each claim). `about`, and what `name(number)` returns, are kept in the attempt's record (a
-    submission id, say).
+    Args:
+        wait: if another attempt is running, wait for its end, checking every `poll` seconds.
+        about: fields for the attempt's record, such as a submission ID; those of `name(number)` are added.
+        until: called before each claim; once it is true (the stage is done), None is returned.
 
     Raises:
-        TemporaryFailureError: another attempt is at work and `wait` is False.
+        TemporaryFailureError: another attempt is running and `wait` is False.
     """
     owner = uuid.uuid4().hex
-    told = 0
+    reported = 0
     while True:
         if until is not None and until():
             return None
         last = last_attempt(folder)
         if last is not None and last.alive:
             if not wait:
-                raise TemporaryFailureError(f"{last.who} is at work on {folder.uri}; wait for it, or stop it")
-            if told != last.number:
+                raise TemporaryFailureError(f"{last.who} is running at {folder.uri}; wait for it, or stop it")
+            if reported != last.number:
                 log.info(
-                    "%s is at work on %s (last sign %s ago): waiting for it; it is taken over after %s without a sign",
+                    "%s is running at %s (last heartbeat %s ago); waiting, takeover after %s without a heartbeat",
                     last.who, folder.uri, format_duration(last.age), format_duration(silence()),
                 )  # fmt: skip
-                told = last.number
+                reported = last.number
             time.sleep(min(poll, max(silence() - last.age, 0.05)))
             continue
         number = 1 if last is None else last.number + 1
@@ -205,19 +220,19 @@ def claim_attempt(
         record = {"number": number, "owner": owner, "holder": holder, "at": _now()}
         if (folder / ATTEMPTS / f"{number}.json").create_json(record):
             if last is not None and not last.ended:
-                log.warning("%s at %s is dead; attempt %d goes on from what it left", last.who, folder.uri, number)
+                log.warning("%s at %s is dead; attempt %d continues its work", last.who, folder.uri, number)
             return Attempt(Ticket(folder, number, owner))
 
 
 def adopt_attempt(folder: Location, number: int, owner: str) -> Attempt:
-    """Take over the heartbeat of an attempt that another process claimed for this one (a Job for the driver that it submits).
+    """Take over the heartbeat of an attempt that another process claimed for this one: a Job claims for its driver.
 
     Raises:
-        TemporaryFailureError: the attempt is another owner's, has ended, or a later one exists.
+        TemporaryFailureError: the attempt has another owner, has ended, or a later one exists.
     """
     state = _state(folder, number, _names(folder))
     if state is None or state.owner != owner or state.ended:
-        raise TemporaryFailureError(f"attempt {number} at {folder.uri} is not to be gone on with; claim a new one")
+        raise TemporaryFailureError(f"attempt {number} at {folder.uri} cannot be resumed; claim a new attempt")
     ticket = Ticket(folder, number, owner)
     ticket.check()
     _file(folder, number, "adopted").write_json(
@@ -241,7 +256,7 @@ def attempts(folder: Location) -> list[AttemptState]:
 
 
 def request_stop(folder: Location) -> bool:
-    """Ask the running attempt to stop at its next commit; False where none is running."""
+    """Ask the running attempt to stop at its next commit; returns False if none is running."""
     last = last_attempt(folder)
     if last is None or not last.alive:
         return False
@@ -250,14 +265,14 @@ def request_stop(folder: Location) -> bool:
 
 
 def end_attempt(folder: Location, state: AttemptState, code: int, sentence: str) -> None:
-    """Write down the end of an attempt whose process is known to be gone; the first end counts."""
+    """Record the end of an attempt whose process is known to have ended; only the first end counts."""
     _file(folder, state.number, "end").create_json(
         {"number": state.number, "owner": state.owner, "code": code, "sentence": sentence, "at": _now()}
     )
 
 
 def outcome_of(error: BaseException | None) -> tuple[int, str]:
-    """Exit code and sentence for how a block of work ended."""
+    """Exit code and message for how a block of work ended."""
     if error is None:
         return 0, "done"
     if isinstance(error, GrootRayError):
@@ -268,12 +283,12 @@ def outcome_of(error: BaseException | None) -> tuple[int, str]:
 
 
 def this_process() -> dict[str, Any]:
-    """What tells this process apart from all others, here and elsewhere."""
+    """Fields that identify this process among those of all machines."""
     return {"host": socket.gethostname(), "machine": _machine(), "pid": os.getpid(), "begun": _begun(os.getpid())}
 
 
 def process_is_gone(holder: dict[str, Any]) -> bool:
-    """Whether a process of this machine, since its last start, has ended; False where that cannot be known from here."""
+    """Whether a process of this machine has ended; False if it cannot be checked from here."""
     machine, pid = holder.get("machine"), holder.get("pid")
     if not machine or machine != _machine() or not isinstance(pid, int):
         return False
@@ -281,7 +296,7 @@ def process_is_gone(holder: dict[str, Any]) -> bool:
 
 
 def _machine() -> str:
-    """This start of this machine, and the container in it; empty where it cannot be told."""
+    """ID of this machine's boot and of this container; empty if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -290,7 +305,7 @@ def _machine() -> str:
 
 
 def _begun(pid: int) -> str:
-    """Clock ticks from the machine's start to the process's; empty where there is none (or it is only waiting to be reaped)."""
+    """Start time of a process in clock ticks since boot; empty if there is no such process or it is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
@@ -307,7 +322,7 @@ def _state(folder: Location, number: int, names: set[str]) -> AttemptState | Non
         return None
     record = (folder / ATTEMPTS / f"{number}.json").read_json()
     owner, holder = record.get("owner", ""), record.get("holder") or {}
-    if f"{number}.adopted.json" in names:  # two processes keep it, so the end of one says nothing
+    if f"{number}.adopted.json" in names:  # two processes hold it: the end of one proves nothing
         holder = {**holder, "machine": ""}
     if f"{number}.end.json" in names:
         end = _file(folder, number, "end").read_json()
@@ -316,7 +331,7 @@ def _state(folder: Location, number: int, names: set[str]) -> AttemptState | Non
 
 
 def _age(folder: Location, number: int) -> float:
-    """Seconds since the last sign of an attempt."""
+    """Seconds since an attempt was last heard of."""
     claim = folder / ATTEMPTS / f"{number}.json"
     signs = (claim, _file(folder, number, "adopted"), _file(folder, number, "heartbeat"))
     newest = max((found.modified for sign in signs if (found := sign.stat()) is not None), default=0.0)

@@ -1,4 +1,4 @@
-"""Files on a disk: written beside their place, synced, and moved there in one step."""
+"""Files on a disk: written beside their target, synced, and renamed in one step."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PARTIAL_SUFFIX = ".partial"
 
 
 def is_partial(name: str) -> bool:
-    """Whether a file's name is that of an unfinished write (what a killed process leaves, swept by `groot-ray gc`)."""
+    """Whether this is the name of an unfinished write, left by a killed process; `groot-ray gc` removes those."""
     return name.startswith(PARTIAL_PREFIX) and name.endswith(PARTIAL_SUFFIX)
 
 
 class LocalStore:
-    """The files of this machine (or of a file system that it has mounted); keys are absolute paths."""
+    """The files of this machine and its mounted file systems; keys are absolute paths."""
 
     def stat(self, key: str) -> Stat | None:
         path = Path(key)
@@ -34,7 +34,7 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except PermissionError:
-            raise ConfigurationError(f"{key} may not be read by this user; change its permissions") from None
+            raise ConfigurationError(f"this user may not read {key}; change its permissions") from None
         if path.is_dir():
             return None
         return Stat(found.st_size, found.st_mtime, f"{found.st_mtime_ns}-{found.st_size}")
@@ -52,7 +52,7 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise NotFoundError(f"there is no file {key}") from None
         except PermissionError:
-            raise ConfigurationError(f"{key} may not be read by this user; change its permissions") from None
+            raise ConfigurationError(f"this user may not read {key}; change its permissions") from None
 
     def list(self, key: str, recursive: bool) -> Iterator[Listed]:
         yield from _walk(Path(key), "", recursive)
@@ -93,7 +93,7 @@ class LocalStore:
 
 
 def place_file(path: Path, write: Callable[[Path], object], create_only: bool) -> bool:
-    """Let `write` fill a file beside `path`, then give it that name in one step (or, `create_only`, not when it is taken)."""
+    """Let `write` fill a file beside `path`, then rename it atomically; if `create_only`, not over an existing file."""
     if create_only and path.exists():
         return False
     partial = path.parent / f"{PARTIAL_PREFIX}{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
@@ -112,7 +112,7 @@ def place_file(path: Path, write: Callable[[Path], object], create_only: bool) -
 
 
 def _link(partial: Path, path: Path) -> bool:
-    """Give `partial` the name `path` as well, unless it is taken: the only create-only step that network file systems keep, too."""
+    """Link `partial` to `path` unless that exists; this step is create-only on network file systems too."""
     try:
         os.link(partial, path)
     except FileExistsError:
@@ -120,22 +120,23 @@ def _link(partial: Path, path: Path) -> bool:
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
             raise ConfigurationError(
-                f"the file system of {path.parent} has no hard links, by which files are created exactly once; choose another folder"
+                f"the file system of {path.parent} has no hard links, which create-only writes need; "
+                "choose another folder"
             ) from None
         raise
     return True
 
 
 def _walk(folder: Path, prefix: str, recursive: bool) -> Iterator[Listed]:
-    """Files below `folder` in the order of their relative paths as UTF-8 text, the order in which S3 lists."""
+    """Files below `folder` in the order of their relative paths as UTF-8 bytes, as S3 lists them."""
     try:
         with os.scandir(folder) as entries:
-            # A folder sorts as if its name ended in '/', as it does in the whole path.
+            # A folder sorts as if its name ended in '/', as it does in a complete path.
             found = sorted(entries, key=lambda entry: (entry.name + "/" if entry.is_dir() else entry.name).encode())
     except (FileNotFoundError, NotADirectoryError):
         return
     except PermissionError:
-        raise ConfigurationError(f"{folder} may not be listed by this user; change its permissions") from None
+        raise ConfigurationError(f"this user may not list {folder}; change its permissions") from None
     for entry in found:
         if entry.is_dir():
             if recursive:
@@ -143,13 +144,14 @@ def _walk(folder: Path, prefix: str, recursive: bool) -> Iterator[Listed]:
         elif not is_partial(entry.name):
             try:
                 state = entry.stat()
-            except FileNotFoundError:  # removed since the folder was read, or a link to nothing
+            except FileNotFoundError:  # removed since the folder was read, or a broken link
                 continue
-            yield Listed(f"{prefix}{entry.name}", state.st_size, state.st_mtime, f"{state.st_mtime_ns}-{state.st_size}")
+            version = f"{state.st_mtime_ns}-{state.st_size}"
+            yield Listed(f"{prefix}{entry.name}", state.st_size, state.st_mtime, version)
 
 
 def _clock(folder: Path) -> float:
-    """The time on the clock that stamps the files of `folder`: a file server's, where it is mounted from one."""
+    """Unix seconds on the clock that stamps the files of `folder`, which may be a file server's."""
     probe = folder / f"{PARTIAL_PREFIX}{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
     try:
         probe.touch()
@@ -167,7 +169,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power failure; not every file system can be asked."""
+    """Make a rename survive a power failure, on file systems that support it."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -182,25 +184,26 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def explained_write(key: str) -> Iterator[None]:
-    """Turn what the operating system says about a write to `key`, a path, into a sentence; raises `ConfigurationError`."""
+    """Context manager that turns operating system errors about writing to the path `key` into `ConfigurationError`."""
     try:
         yield
     except PermissionError:
         raise ConfigurationError(
-            f"{key} may not be written by this user; change the folder's permissions or choose another"
+            f"this user may not write {key}; change the folder's permissions or choose another folder"
         ) from None
     except (NotADirectoryError, FileExistsError, IsADirectoryError):
         raise ConfigurationError(
-            f"{key} cannot be written: a file stands where a folder is needed, or the other way round"
+            f"{key} cannot be written: a file exists where a folder is needed, or vice versa; choose another folder"
         ) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ConfigurationError(
-                f"{key} cannot be written: the disk is full; make room or choose another folder"
+                f"{key} cannot be written: the disk is full; free up space or choose another folder"
             ) from None
         if error.errno == errno.EFBIG:
             raise ConfigurationError(
-                f"{key} cannot be written: its file system, or a limit of this user, does not take files of that size; choose another folder"
+                f"{key} cannot be written: the file is too large for its file system or this user's limit; "
+                "choose another folder"
             ) from None
         if error.errno == errno.EROFS:
             raise ConfigurationError(

@@ -1,6 +1,6 @@
-"""`Location`: a file or folder on a disk or in S3, as a value that can be joined, compared, pickled and sent to a Ray worker.
+"""`Location`: a file or folder on a disk or in S3, as a value that can be joined, compared and pickled.
 
-A location opens nothing until it is read or written; the S3 client is made on the first use in each process.
+Nothing is opened before the first read or write; each process makes its S3 client on first use.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Entry", "Location", "NotFoundError", "Stat", "open_location"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A file found by `Location.list`: its path below the listed folder, size in bytes, time of writing, and location."""
+    """A file found by `Location.list`: path below the listed folder, size in bytes, time of writing, location."""
 
     relative: str
     size: int
@@ -37,8 +37,8 @@ class Entry:
 class Location:
     """A file or folder: an absolute path, or a key in an S3 bucket (`bucket` is None for local ones).
 
-    `endpoint` and `region` are the experiment's; the environment's (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION) go before
-    them in every process, because inside and outside a cluster the same service has different names.
+    `endpoint` and `region` are the experiment's. Those of the environment (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL,
+    AWS_REGION) override them in each process, because a service has different names inside and outside a cluster.
     """
 
     key: str
@@ -46,7 +46,7 @@ class Location:
     endpoint: str | None = None
     region: str | None = None
 
-    # --- names -------------------------------------------------------------------------------------------------------------
+    # --- names ------------------------------------------------------------------------------------------------
 
     def __truediv__(self, relative: str) -> Location:
         parts = [part for part in str(relative).split("/") if part not in ("", ".")]
@@ -63,17 +63,17 @@ class Location:
 
     @property
     def uri(self) -> str:
-        """An absolute path, or `s3://bucket/key`; `open_location` takes it back."""
+        """An absolute path, or `s3://bucket/key`; `open_location` reads it."""
         return self.key if self.bucket is None else f"s3://{self.bucket}/{self.key}".rstrip("/")
 
     @property
     def name(self) -> str:
-        """The last part of the path; a bucket's own name at its top."""
+        """The last part of the path; at the top of a bucket, the bucket's name."""
         return self.key.rsplit("/", 1)[-1] or self.bucket or "/"
 
     @property
     def parent(self) -> Location:
-        """The folder that this is in; the top of a bucket is its own parent."""
+        """The folder that contains this one; the top of a bucket is its own parent."""
         above = self.key.rsplit("/", 1)[0] if "/" in self.key else ""
         return replace(self, key=above or ("/" if self.is_local else ""))
 
@@ -91,7 +91,7 @@ class Location:
 
     @property
     def store(self) -> Store:
-        """What does the work: one per process, bucket and endpoint."""
+        """The store of this location, one per process, bucket and endpoint."""
         if self.bucket is None:
             from groot_ray.storage.local import LocalStore
 
@@ -100,18 +100,18 @@ class Location:
 
         return s3_store(self.bucket, self.endpoint, self.region)
 
-    # --- reading -----------------------------------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------------------
 
     def stat(self) -> Stat | None:
-        """Size, time of writing and change token of this file, or None where there is none."""
+        """Size, time of writing and change token of this file, or None if there is none."""
         return self.store.stat(self.key)
 
     def clock(self) -> float:
-        """Unix seconds on the clock that stamps this file: the storage's, which may differ from this machine's."""
+        """Unix seconds on the storage's clock, which stamps files and may differ from this machine's."""
         return self.store.clock(self.key)
 
     def exists(self) -> bool:
-        """Whether a file (not a folder: see `has_files`) is here."""
+        """Whether a file is here (for folders, see `has_files`)."""
         return self.stat() is not None
 
     def has_files(self) -> bool:
@@ -126,44 +126,44 @@ class Location:
         return found.size
 
     def read_bytes(self) -> bytes:
-        """The whole file; raises `NotFoundError`."""
+        """Read the complete file; raises `NotFoundError`."""
         return self.store.read(self.key)
 
     def read_text(self) -> str:
-        """The whole file as UTF-8 text; raises `NotFoundError` or `DataError`."""
+        """Read the complete file as UTF-8 text; raises `NotFoundError` or `DataError`."""
         try:
             return self.read_bytes().decode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"{self.uri} is not UTF-8 text ({error.reason} at byte {error.start})") from None
 
     def read_json(self) -> Any:
-        """The whole file as JSON; raises `NotFoundError` or `DataError`."""
+        """Read the complete file as JSON; raises `NotFoundError` or `DataError`."""
         try:
             return json.loads(self.read_text())
         except json.JSONDecodeError as error:
             raise DataError(f"{self.uri} is not valid JSON ({error.msg}, line {error.lineno})") from None
 
     def open(self) -> BinaryIO:
-        """A seekable binary reader, good for pyarrow and PyAV; on S3 it reads ranges. Raises `NotFoundError`."""
+        """Open a seekable binary reader, as pyarrow and PyAV need; on S3 it reads ranges. Raises `NotFoundError`."""
         return self.store.open(self.key)
 
     def list(self, recursive: bool = True) -> Iterator[Entry]:
-        """The files below this folder (or, not `recursive`, directly in it) in the order of their paths; none where there is no folder."""
+        """The files below this folder (directly in it if not `recursive`), by path; none if it does not exist."""
         for found in self.store.list(self.key, recursive):
             yield Entry(found.relative, found.size, self / found.relative, found.modified, found.version)
 
     def folders(self) -> Iterator[Location]:
-        """The folders directly below this one, in the order of their names."""
+        """The folders directly below this one, by name."""
         for name in self.store.folders(self.key):
             yield self / name
 
     def download(self, path: Path) -> None:
-        """Copy this file to `path`, whole or not at all; raises `NotFoundError`."""
+        """Copy this file to `path` atomically; raises `NotFoundError`."""
         self.store.download(self.key, Path(path))
 
     @contextmanager
     def as_local(self) -> Iterator[Path]:
-        """This file as a path: the file itself when local, else a download that is removed afterwards."""
+        """Context manager that gives this file as a path: itself if local, else a temporary download."""
         if self.is_local:
             self.size()
             yield self.path
@@ -173,22 +173,22 @@ class Location:
             self.download(path)
             yield path
 
-    # --- writing -----------------------------------------------------------------------------------------------------------
+    # --- writing ----------------------------------------------------------------------------------------------
 
     def write_bytes(self, data: bytes) -> None:
-        """Write the file, whole or not at all, in place of what was there."""
+        """Write the file atomically, replacing an existing one."""
         self.store.write(self.key, bytes(data))
 
     def write_text(self, text: str) -> None:
-        """Write UTF-8 text, whole or not at all."""
+        """Write UTF-8 text atomically."""
         self.write_bytes(text.encode("utf-8"))
 
     def write_json(self, value: Any) -> None:
-        """Write JSON (indented, keys in the given order), whole or not at all."""
+        """Write JSON (indented, keys in the given order) atomically."""
         self.write_bytes(to_json(value))
 
     def create_bytes(self, data: bytes) -> bool:
-        """Write the file only if there is none; False, and nothing changed, when somebody else's is there."""
+        """Write the file only if it does not exist; if it does, changes nothing and returns False."""
         return self.store.create(self.key, bytes(data))
 
     def create_json(self, value: Any) -> bool:
@@ -196,11 +196,11 @@ class Location:
         return self.create_bytes(to_json(value))
 
     def upload(self, path: Path, create_only: bool = False) -> bool:
-        """Copy the local file `path` here, whole or not at all; False when `create_only` and somebody else's file is there."""
+        """Copy the local file `path` here atomically; returns False if `create_only` and the file exists."""
         return self.store.upload(self.key, Path(path), create_only)
 
     def copy_from(self, other: Location) -> None:
-        """Copy the file `other` here; within one S3 service the bytes do not pass through this machine."""
+        """Copy the file `other` here; within one S3 service, the service copies."""
         if self.is_local and other.is_local:
             self.store.copy(other.key, self.key)
         elif self.bucket is not None and other.bucket is not None and same_service(self, other):
@@ -210,25 +210,25 @@ class Location:
                 self.upload(path)
 
     def delete(self) -> None:
-        """Remove the file; nothing happens where there is none."""
+        """Remove the file, if it exists."""
         self.store.delete(self.key)
 
     def delete_tree(self) -> None:
-        """Remove the folder with all that is in it; nothing happens where there is none."""
+        """Remove the folder and everything in it, if it exists."""
         if self.key.strip("/") == "":
             raise ConfigurationError(
-                f"{self.uri} is the top of its storage and is never removed as a whole; name a folder in it"
+                f"{self.uri} is the top of its storage, which is never removed; name a folder in it"
             )
         self.store.delete_tree(self.key)
 
 
 def to_json(value: Any) -> bytes:
-    """`value` as indented UTF-8 JSON with a newline at its end."""
+    """`value` as indented UTF-8 JSON that ends in a newline."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
 
 
 def same_service(one: Location, other: Location) -> bool:
-    """Whether two S3 locations are reached through one endpoint, so that the service can copy between them."""
+    """Whether two S3 locations share an endpoint, so that the service can copy between them."""
     from groot_ray.storage.client import effective_endpoint
 
     return effective_endpoint(one.endpoint) == effective_endpoint(other.endpoint)
@@ -238,9 +238,9 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
 def open_location(uri: str | Path | Location, endpoint: str | None = None, region: str | None = None) -> Location:
-    """Make a location of `s3://bucket/prefix`, `file:///path` or a path; relative paths count from the working directory, now.
+    """Make a location from `s3://bucket/prefix`, `file:///path` or a path, relative to the working directory.
 
-    Nothing is read or checked but the form of `uri`; raises `ConfigurationError` for a scheme that is not known.
+    Only the syntax of `uri` is checked; raises `ConfigurationError` for an unknown scheme.
     """
     if isinstance(uri, Location):
         return uri
@@ -264,7 +264,7 @@ def open_location(uri: str | Path | Location, endpoint: str | None = None, regio
         top = Location("", bucket, (endpoint or "").rstrip("/") or None, region or None)
         return top / key
     raise ConfigurationError(
-        f"{text!r} has the scheme {scheme!r}, which is not known; use a path, file:///path or s3://bucket/prefix"
+        f"{text!r} has the unknown scheme {scheme!r}; use a path, file:///path or s3://bucket/prefix"
     )
 
 

@@ -1,7 +1,7 @@
-"""Logs in storage: what a driver logs and what appears in files beside it, every ten seconds and at the end.
+"""Logs in storage: the driver's log lines and the files that it follows, sent every ten seconds and at the end.
 
-S3 cannot append, so a log is a row of pieces, `logs/attempt-N/NAME.000000.log` and so on: the last one is written again until it is
-large enough, and then left alone.
+S3 cannot append, so a log is a sequence of pieces, `logs/attempt-N/NAME.000000.log` and so on. The last piece is
+rewritten until it is large enough.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 class LogPieces:
-    """One log in storage: text that is added, kept in pieces of about `PIECE` bytes."""
+    """One log in storage, kept in pieces of about `PIECE` bytes."""
 
     def __init__(self, folder: Location, name: str) -> None:
         self._folder = folder
@@ -29,7 +29,7 @@ class LogPieces:
         self._piece = b""
 
     def add(self, data: bytes) -> None:
-        """Add bytes; when this raises (the storage is away), nothing was added and they have to be given again."""
+        """Append bytes; if this raises, nothing was appended and the caller has to retry."""
         piece = self._piece + data
         (self._folder / f"{self._name}.{self._number:06d}.log").write_bytes(piece)
         self._piece = piece
@@ -39,9 +39,10 @@ class LogPieces:
 
 
 class LogShipper(logging.Handler):
-    """A logging handler that brings the lines of this process, and the files it was told to follow, to storage.
+    """A logging handler that sends the lines of this process, and followed files, to storage.
 
-    `folder` is `<stage>/logs/attempt-N`. A context manager: entering attaches it to the logger `groot_ray`, leaving sends the rest.
+    `folder` is `<stage>/logs/attempt-N`. As a context manager, it attaches to the logger `groot_ray` and sends the rest
+    on exit.
     """
 
     def __init__(self, folder: Location, name: str = "driver", interval: float = 10.0) -> None:
@@ -65,7 +66,7 @@ class LogShipper(logging.Handler):
             self.handleError(record)
 
     def follow(self, folder: Path, pattern: str = "*", prefix: str = "") -> None:
-        """Also bring what is and will be written to files of `folder` that match `pattern`, each as the log `prefix` + its name.
+        """Also send files of `folder` that match `pattern` as they grow, each as the log `prefix` + its name.
 
         For Ray's worker logs: `follow(Path("/tmp/ray/session_latest/logs"), "worker-*", "node-1-")`.
         """
@@ -83,7 +84,7 @@ class LogShipper(logging.Handler):
         self.send()
 
     def send(self) -> None:
-        """Bring what has gathered since the last time; what does not get through is kept for the next."""
+        """Send what was logged since the last call; lines that cannot be sent are kept for the next call."""
         with self._sending:
             waiting = self._take()
             if waiting and not self._add(self._name, b"".join(waiting)):
@@ -93,7 +94,7 @@ class LogShipper(logging.Handler):
                     self._send_file(path, f"{prefix}{path.stem}")
 
     def _take(self, back: list[bytes] | None = None) -> list[bytes]:
-        """Take the lines that wait, or put those `back` in front; under the lock that `emit` is called with."""
+        """Take the pending lines, or put lines `back` in front of them, under the lock of `emit`."""
         self.acquire()
         try:
             if back is not None:
@@ -105,7 +106,7 @@ class LogShipper(logging.Handler):
             self.release()
 
     def _send_file(self, path: Path, name: str) -> None:
-        """Bring what was added to a file since the last time, a piece at a time."""
+        """Send what was added to a file since the last call, piece by piece."""
         try:
             with path.open("rb") as stream:
                 stream.seek(self._read.get(path, 0))
@@ -119,7 +120,7 @@ class LogShipper(logging.Handler):
             if name not in self._pieces:
                 self._pieces[name] = LogPieces(self._folder, name)
             self._pieces[name].add(data)
-        except GrootRayError:  # logging this would only add to what does not get through
+        except GrootRayError:  # logging it would only add another line that cannot be sent
             return False
         return True
 
@@ -129,13 +130,13 @@ class LogShipper(logging.Handler):
 
 
 def piece_name(file: str) -> str | None:
-    """The log that a piece belongs to, or None for another file."""
+    """The log that a piece belongs to; None if the file is not a piece."""
     name, _, number = file.removesuffix(".log").rpartition(".")
     return name if file.endswith(".log") and number.isdigit() else None
 
 
 def log_names(stage: Location) -> list[tuple[str, str]]:
-    """The logs of a stage as (attempt, name), in the order of the attempts."""
+    """The logs of a stage as (attempt, name), by attempt."""
     found: dict[tuple[str, str], None] = {}
     for entry in (stage / LOGS).list():
         attempt, _, file = entry.relative.partition("/")

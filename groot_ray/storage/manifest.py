@@ -1,7 +1,7 @@
-"""`manifest.json`: committed last, created exactly once, and the proof that a stage is done; with the list of files that it vouches for.
+"""`manifest.json`, written last and exactly once, proves that a stage is done; a list of its files is beside it.
 
-Only what follows from inputs and options stands in a manifest, so that two honest attempts make the same one; hosts, times and
-durations stand beside it in `provenance.json`.
+A manifest depends only on inputs and options, so two attempts write the same one. Hosts, times and
+durations are in `provenance.json`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,14 @@ BLOCK = 4 << 20
 
 
 class Manifest(BaseModel):
-    """What a stage made, from what, and by which version.
+    """A stage's result: its inputs, options, files, and the version that wrote it.
 
-    `key` names the stage's inputs and options, `generation` counts how often it was made anew; `inputs` holds the keys of what it was
-    made from, `options` what entered the key. `files` and `size` (bytes) sum up `files.parquet`, whose sha256 is `files_hash`.
+    Attributes:
+        key: hash of the stage's inputs and options.
+        generation: 1, or higher if the result was regenerated.
+        inputs: keys of the stage's inputs.
+        options: options in the key.
+        files, size: number and bytes of the files in `files.parquet`, whose sha256 is `files_hash`.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -48,13 +52,13 @@ class Manifest(BaseModel):
 
     @property
     def folder(self) -> str:
-        """Name of the stage's folder: the key, and from the second generation on its number (`<key>.2`)."""
+        """Name of the stage's folder: the key, followed by the generation from the second on (`<key>.2`)."""
         return generation_name(self.key, self.generation)
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A file that a manifest vouches for: path below the stage's folder, bytes, sha256 in hexadecimal."""
+    """A file of a result: path below the stage's folder, bytes, sha256 in hexadecimal."""
 
     path: str
     size: int
@@ -67,10 +71,10 @@ def generation_name(key: str, generation: int) -> str:
 
 
 def read_manifest(folder: Location, name: str = MANIFEST) -> Manifest | None:
-    """The manifest of a folder, or None where there is none yet.
+    """The manifest of a folder, or None if there is none.
 
     Raises:
-        DataError: it is broken, or was written by a newer version of this program.
+        DataError: it is corrupt, or was written by a newer version of this package.
     """
     try:
         data = (folder / name).read_json()
@@ -79,7 +83,7 @@ def read_manifest(folder: Location, name: str = MANIFEST) -> Manifest | None:
     try:
         manifest = Manifest.model_validate(data)
     except ValidationError:
-        raise DataError(f"{folder.uri}/{name} is no manifest; move it away to make the stage anew") from None
+        raise DataError(f"{folder.uri}/{name} is not a manifest; remove it to run the stage again") from None
     if manifest.format > FORMAT:
         raise DataError(
             f"{folder.uri}/{name} was written by groot-ray {manifest.version}; install that version or a newer one"
@@ -88,7 +92,7 @@ def read_manifest(folder: Location, name: str = MANIFEST) -> Manifest | None:
 
 
 def commit_manifest(folder: Location, manifest: Manifest, name: str = MANIFEST) -> None:
-    """Create the manifest; the same one, made by an attempt that was thought lost, is as good.
+    """Create the manifest; an equal one, written by an attempt that seemed dead, is accepted.
 
     Raises:
         TemporaryFailureError: another attempt has committed a different one; its result stands.
@@ -98,7 +102,7 @@ def commit_manifest(folder: Location, manifest: Manifest, name: str = MANIFEST) 
     standing = read_manifest(folder, name)
     if standing is None or standing.model_dump() != manifest.model_dump():
         raise TemporaryFailureError(
-            f"another attempt has committed {folder.uri}/{name} meanwhile; its result stands, run again to use it"
+            f"another attempt has already committed {folder.uri}/{name}; run again to use its result"
         )
 
 
@@ -121,7 +125,7 @@ def write_files(folder: Location, files: Iterable[FileRecord], manifest: str = M
 
 
 def read_files(folder: Location, manifest: str = MANIFEST) -> list[FileRecord]:
-    """The files that a manifest of a folder vouches for; raises `NotFoundError` where none are listed."""
+    """Read the list of files of a folder's manifest; raises `NotFoundError` if there is no list."""
     import pyarrow.parquet as parquet
 
     table = parquet.read_table(io.BytesIO((folder / files_name(manifest)).read_bytes()))
@@ -129,7 +133,7 @@ def read_files(folder: Location, manifest: str = MANIFEST) -> list[FileRecord]:
 
 
 def record_files(folder: Location, paths: Iterable[str]) -> list[FileRecord]:
-    """Read the named files below `folder` once and take down their size and sha256."""
+    """Hash the files at `paths` below `folder`; returns their sizes and sha256. Reads each file once."""
     from concurrent.futures import ThreadPoolExecutor
 
     def record(path: str) -> FileRecord:

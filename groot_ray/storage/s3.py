@@ -1,16 +1,14 @@
-"""Objects in an S3 bucket: put whole, created exactly once by `If-None-Match: *`, read by ranges, big ones in parts.
+"""Objects in an S3 bucket: complete puts, create-only puts by `If-None-Match: *`, ranged reads, multipart uploads.
 
-A create-only put is answered in three ways: 200; 409 (another put is under way: ask again); 412 (something is there). As a put
-whose answer was lost is sent again by botocore and then meets its own object, every object that we create carries its writer's
-id, and a 412 is believed only after reading it back.
+A create-only put has three answers: 200, 409 (another put is in progress, retry) and 412 (the object exists).
+botocore retries a put whose answer was lost, and the retry finds its own object. So every created object carries its
+writer's ID, and a 412 counts only if the ID read back is another writer's.
 """
 
 from __future__ import annotations
 
 import io
 import logging
-import os
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +18,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from groot_ray.errors import ServiceUnavailableError, TemporaryFailureError
+from groot_ray.errors import TemporaryFailureError
 from groot_ray.storage.client import s3_client
 from groot_ray.storage.failures import explained
+from groot_ray.storage.s3_reader import ObjectReader
+from groot_ray.storage.s3_retry import is_taken, is_used_up, patience, while_unavailable, while_undecided
 from groot_ray.storage.store import Listed, NotFoundError, Stat
 
 log = logging.getLogger(__name__)
@@ -32,27 +32,19 @@ PART_SIZE = 32 * MIB
 READ_SIZE = 1 * MIB
 COPY_LIMIT = 5 << 30  # S3 copies at most 5 GiB in one request
 MAX_PARTS = 10_000
-WRITER = "groot-ray-writer"
+WRITER = "groot-ray-writer"  # metadata of created objects
 
 T = TypeVar("T")
 
 
-def patience() -> float:
-    """Seconds for which a service that does not answer is asked again (GROOT_RAY_STORAGE_PATIENCE, 120)."""
-    try:
-        return float(os.environ.get("GROOT_RAY_STORAGE_PATIENCE", "120"))
-    except ValueError:
-        return 120.0
-
-
 @lru_cache(maxsize=256)
 def s3_store(bucket: str, endpoint: str | None, region: str | None) -> S3Store:
-    """The store of a bucket; making it connects to nothing."""
+    """The store of a bucket; does not connect yet."""
     return S3Store(bucket, endpoint, region)
 
 
 class S3Store:
-    """The objects of one bucket; keys are object keys. See `store.Store` for what each method promises."""
+    """The objects of one bucket; keys are object keys. See `store.Store` for the guarantees of each method."""
 
     def __init__(self, bucket: str, endpoint: str | None, region: str | None, patient: bool = True) -> None:
         self.bucket = bucket
@@ -66,10 +58,10 @@ class S3Store:
         return s3_client(self.endpoint, self.region, self.patient)
 
     def uri(self, key: str) -> str:
-        """`s3://bucket/key`, for sentences."""
+        """`s3://bucket/key`, for messages."""
         return f"s3://{self.bucket}/{key}".rstrip("/")
 
-    # --- reading -----------------------------------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------------------
 
     def stat(self, key: str) -> Stat | None:
         answer = self._head(key)
@@ -87,22 +79,24 @@ class S3Store:
         return self._ask(key, ask)
 
     def read(self, key: str) -> bytes:
-        return self._ask(key, lambda: self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+        data: bytes = self._ask(key, lambda: self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+        return data
 
     def open(self, key: str) -> BinaryIO:
         found = self.stat(key)
         if found is None:
             raise NotFoundError(f"there is no object {self.uri(key)}")
-        return io.BufferedReader(ObjectReader(self, key, found), READ_SIZE)  # type: ignore[return-value]
+        return io.BufferedReader(ObjectReader(self, key, found), READ_SIZE)
 
     def read_range(self, key: str, first: int, length: int, version: str) -> bytes:
-        """Bytes [first, first + length) of an object that is still the one that was opened."""
+        """Bytes [first, first + length) of an object, if it is still the opened `version`."""
 
         def ask() -> bytes:
             answer = self.client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={first}-{first + length - 1}")
             if answer["ETag"] != version:
-                raise TemporaryFailureError(f"{self.uri(key)} was replaced while it was read; read it again")
-            return answer["Body"].read()
+                raise TemporaryFailureError(f"{self.uri(key)} was replaced while it was being read; read it again")
+            data: bytes = answer["Body"].read()
+            return data
 
         return self._ask(key, ask)
 
@@ -111,7 +105,7 @@ class S3Store:
         for page in self._pages(prefix, "" if recursive else "/"):
             for item in page.get("Contents", ()):
                 relative = item["Key"][len(prefix) :]
-                if relative and not relative.endswith("/"):  # consoles mark empty folders by objects that end in '/'
+                if relative and not relative.endswith("/"):  # a console's empty folder
                     yield Listed(relative, item["Size"], item["LastModified"].timestamp(), item["ETag"])
 
     def folders(self, key: str) -> Iterator[str]:
@@ -126,7 +120,7 @@ class S3Store:
         place_file(path, lambda partial: self._fetch(key, partial), create_only=False)
 
     def _fetch(self, key: str, path: Path) -> None:
-        """Stream an object to a file, going on from where a broken connection stopped."""
+        """Stream an object to a file, resuming after a broken connection."""
         found = self.stat(key)
         if found is None:
             raise NotFoundError(f"there is no object {self.uri(key)}")
@@ -141,10 +135,10 @@ class S3Store:
         while True:
             more = {"ContinuationToken": token} if token else {}
 
-            def ask(more: dict[str, str] = more) -> dict[str, Any]:
+            def ask(more: dict[str, str] = more) -> Any:
                 return self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, Delimiter=delimiter, **more)
 
-            page = self._ask(prefix, ask)
+            page: dict[str, Any] = self._ask(prefix, ask)
             yield page
             token = page.get("NextContinuationToken")
             if not token:
@@ -152,11 +146,12 @@ class S3Store:
 
     def _head(self, key: str) -> dict[str, Any] | None:
         try:
-            return self._ask(key, lambda: self.client.head_object(Bucket=self.bucket, Key=key))
+            answer: dict[str, Any] = self._ask(key, lambda: self.client.head_object(Bucket=self.bucket, Key=key))
         except NotFoundError:
             return None
+        return answer
 
-    # --- writing -----------------------------------------------------------------------------------------------------------
+    # --- writing ----------------------------------------------------------------------------------------------
 
     def write(self, key: str, data: bytes) -> None:
         self._ask(key, lambda: self.client.put_object(Bucket=self.bucket, Key=key, Body=data))
@@ -183,7 +178,7 @@ class S3Store:
         return True
 
     def put_in_parts(self, key: str, data: bytes) -> None:
-        """A multipart upload of one small part: how a check finds out whether the credentials may."""
+        """A multipart upload of one small part, to check whether the credentials allow it."""
         import tempfile
 
         with tempfile.NamedTemporaryFile(prefix="groot-ray-") as stream:
@@ -192,7 +187,7 @@ class S3Store:
             self._upload_parts(key, Path(stream.name), create_only=False)
 
     def _upload_parts(self, key: str, path: Path, create_only: bool) -> bool:
-        """Multipart upload, taken back when anything fails, so that no invisible parts are left to be paid for."""
+        """Multipart upload, aborted on any failure: parts left behind are invisible but billed."""
         size = path.stat().st_size
         part_size = max(PART_SIZE, -(-size // MAX_PARTS))
         offsets = range(0, size, part_size)
@@ -227,36 +222,33 @@ class S3Store:
         try:
             self.client.abort_multipart_upload(**upload)
         except (ClientError, BotoCoreError) as error:
-            log.debug("upload of %s could not be taken back: %s", self.uri(upload["Key"]), error)
+            log.debug("upload of %s could not be aborted: %s", self.uri(upload["Key"]), error)
 
     def _create(self, key: str, put: Callable[[dict[str, str]], Any]) -> bool:
-        """Call `put` with the writer's id as metadata until it is known whose object is there."""
+        """Call `put` with a writer's ID as metadata; returns whether the object that exists afterwards is ours."""
         from botocore.exceptions import ClientError
 
         writer = {WRITER: uuid.uuid4().hex}
 
         def ask() -> bool:
-            for pause in (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, None):
-                try:
-                    put(writer)
+            try:
+                put(writer)
+                return True
+            except ClientError as error:
+                if not (is_taken(error) or is_used_up(error)):
+                    raise
+                if self._writer(key) == writer[WRITER]:
                     return True
-                except ClientError as error:
-                    code = error.response.get("Error", {}).get("Code", "")
-                    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-                    if status == 412 or code in ("PreconditionFailed", "NoSuchUpload"):
-                        found = self._head(key)
-                        if found is not None and found.get("Metadata", {}).get(WRITER) == writer[WRITER]:
-                            return True
-                        if code != "NoSuchUpload":
-                            return False
-                    elif status != 409:
-                        raise
-                    if pause is None:
-                        raise
-                    time.sleep(pause)
-            return False
+                if is_used_up(error):
+                    raise
+                return False
 
-        return self._ask(key, ask)
+        return self._ask(key, lambda: while_undecided()(ask))
+
+    def _writer(self, key: str) -> str | None:
+        """ID of the writer that created an object, or None."""
+        found = self._head(key)
+        return None if found is None else found.get("Metadata", {}).get(WRITER)
 
     def copy(self, source: str, target: str) -> None:
         """Copy within the service; `source` is `bucket/key`."""
@@ -274,17 +266,17 @@ class S3Store:
         self._ask(key, lambda: self.client.delete_object(Bucket=self.bucket, Key=key))
 
     def delete_tree(self, key: str) -> None:
-        # One request a object: DeleteObjects needs a checksum that services disagree on.
+        # One request per object: services disagree on the checksum of DeleteObjects.
         keys = [_folder(key) + found.relative for found in self.list(key, True)]
         with ThreadPoolExecutor(8, "delete") as threads:
             list(threads.map(self.delete, keys))
 
     def unfinished_uploads(self, key: str) -> Iterator[tuple[str, str, float]]:
-        """Multipart uploads below a folder that were neither completed nor aborted: key, upload id, time of their beginning."""
+        """Unfinished multipart uploads below a folder: key, upload id, start time in Unix seconds."""
         marks: dict[str, str] = {}
         while True:
 
-            def ask(marks: dict[str, str] = marks) -> dict[str, Any]:
+            def ask(marks: dict[str, str] = marks) -> Any:
                 return self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=_folder(key), **marks)
 
             page = self._ask(key, ask)
@@ -295,62 +287,21 @@ class S3Store:
             marks = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     def abort_upload(self, key: str, upload_id: str) -> None:
-        """Take back an unfinished multipart upload."""
+        """Abort an unfinished multipart upload."""
         self._abort({"Bucket": self.bucket, "Key": key, "UploadId": upload_id})
 
-    # --- asking ------------------------------------------------------------------------------------------------------------
+    # --- asking -----------------------------------------------------------------------------------------------
 
     def _ask(self, key: str, request: Callable[[], T]) -> T:
-        """Make a request; one that gets no answer is repeated for `patience()` seconds, as for a service that restarts."""
-        give_up = time.monotonic() + (patience() if self.patient else 0.0)
-        pause = 0.5
-        while True:
-            try:
-                with explained(self.uri(key)):
-                    return request()
-            except ServiceUnavailableError as error:
-                if time.monotonic() + pause > give_up:
-                    raise
-                log.warning("%s; trying again", error)
-                time.sleep(pause)
-                pause = min(pause * 2, 10.0)
+        """Make a request; while the service does not answer, retry it for `patience()` seconds."""
 
+        def ask() -> T:
+            with explained(self.uri(key)):
+                return request()
 
-class ObjectReader(io.RawIOBase):
-    """A seekable reader of one object by ranged requests; a buffer around it makes them few."""
-
-    def __init__(self, store: S3Store, key: str, found: Stat) -> None:
-        self._store = store
-        self._key = key
-        self._found = found
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._found.size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"negative seek position {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        length = min(len(buffer), self._found.size - self._position)
-        if length <= 0:
-            return 0
-        data = self._store.read_range(self._key, self._position, length, self._found.version)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+        return while_unavailable(patience() if self.patient else 0.0)(ask)
 
 
 def _folder(key: str) -> str:
-    """The prefix of what is in a folder; the bucket's top has none."""
+    """Prefix of the keys in a folder; empty for the bucket itself."""
     return f"{key.rstrip('/')}/" if key.strip("/") else ""

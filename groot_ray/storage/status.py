@@ -1,4 +1,4 @@
-"""`status.json`: how far a stage is, in storage every few seconds, so that whoever follows it needs nothing but storage."""
+"""`status.json`: a stage's progress, written to storage every few seconds, so that following it needs only storage."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ STATUS = "status.json"
 
 
 class StatusWriter:
-    """A progress listener that keeps `status.json` of a stage up to date, from a thread of its own.
+    """A progress listener that keeps a stage's `status.json` up to date from its own thread.
 
-    A context manager; the writes never hold up the work, and one that fails is made good by the next.
+    A context manager. Writing never delays the work; a failed write is logged, and the next one replaces it.
     """
 
     def __init__(self, folder: Location, about: dict[str, Any], interval: float = 3.0) -> None:
@@ -33,7 +33,7 @@ class StatusWriter:
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
     def __call__(self, state: Snapshot) -> None:
-        """Take note of a progress; called from the working thread, returns at once."""
+        """Store a snapshot of the progress; called from the working thread, returns at once."""
         self._latest = {"state": "running", **as_json(state)}
 
     def __enter__(self) -> StatusWriter:
@@ -46,7 +46,7 @@ class StatusWriter:
         self._thread.join(timeout=30)
 
     def finish(self, state: str, sentence: str = "") -> None:
-        """Write the last word: `done`, `failed` or `stopped`, with the sentence that says why."""
+        """Write the final state, `done`, `failed` or `stopped`, with the reason."""
         self._closing.set()
         self._thread.join(timeout=30)
         self._latest = {**self._latest, "state": state, "sentence": sentence}
@@ -68,7 +68,7 @@ class StatusWriter:
 
 
 def as_json(state: Snapshot) -> dict[str, Any]:
-    """A snapshot of progress as plain JSON; numbers that JSON does not know (NaN) become text."""
+    """A snapshot of progress as plain JSON; NaN and infinities become text."""
     fields = {name: value if _is_plain(value) else str(value) for name, value in state.fields.items()}
     return {
         "work": state.name,
@@ -82,11 +82,12 @@ def as_json(state: Snapshot) -> dict[str, Any]:
 
 
 def read_status(folder: Location) -> dict[str, Any] | None:
-    """The last status of a stage, or None where there is none."""
+    """The last status of a stage, or None if there is none."""
     try:
-        return (folder / STATUS).read_json()
+        status: dict[str, Any] = (folder / STATUS).read_json()
     except NotFoundError:
         return None
+    return status
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What a place that keeps files has to be able to do; `local.LocalStore` and `s3.S3Store` are the two there are."""
+"""The protocol of a store of files; `local.LocalStore` and `s3.S3Store` implement it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NotFoundError(DataError, FileNotFoundError):
 class Stat:
     """Size in bytes, time of the last write (Unix seconds, on the storage's clock) and a change token.
 
-    `version` (an ETag, or time and size) tells that a file has changed; it is no fingerprint of its bytes.
+    `version` (an ETag, or time and size) changes with the file; it is not a fingerprint of its bytes.
     """
 
     size: int
@@ -28,7 +28,7 @@ class Stat:
 
 @dataclass(frozen=True)
 class Listed:
-    """One line of a listing: the path below the listed folder, and what `Stat` says of it."""
+    """One file of a listing: its path below the listed folder, and the fields of `Stat`."""
 
     relative: str
     size: int
@@ -37,11 +37,11 @@ class Listed:
 
 
 class Store(Protocol):
-    """Operations on whole files, named by keys with `/` between their parts.
+    """Operations on complete files, named by keys with `/` between their parts.
 
-    Every write is whole or not at all. `create` and `upload(create_only=True)` return False, and change nothing, where somebody
-    else's file is there already. Reading what is not there raises `NotFoundError`. `clock` is the time on the clock that stamps the
-    files beside `key`: the storage's, so that ages are right where machines' clocks differ.
+    Every write is atomic. `create` and `upload(create_only=True)` return False and change nothing if the
+    file exists. Reading a missing file raises `NotFoundError`. `clock` is the time on the storage's clock, which
+    stamps the files beside `key`, so that ages are right even if the clocks of machines differ.
     """
 
     def stat(self, key: str) -> Stat | None: ...

@@ -1,4 +1,4 @@
-"""Whole folders: up, down, across, and kept as a local mirror that the processes of a node share."""
+"""Complete folders: upload, download, copy, and a local mirror that the processes of a node share."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ T = TypeVar("T")
 
 
 def upload_tree(local: Path, target: Location) -> int:
-    """Copy every file below the folder `local` into `target`, each whole or not at all; returns how many there were."""
+    """Copy every file below the folder `local` into `target`; returns their number."""
     return copy_tree(open_location(local), target)
 
 
 def download_tree(source: Location, local: Path) -> int:
-    """Copy every file below `source` into the folder `local`, each whole or not at all; returns how many there were."""
+    """Copy every file below `source` into the folder `local`; returns their number."""
     return copy_tree(source, open_location(local))
 
 
 def copy_tree(source: Location, target: Location) -> int:
-    """Copy every file below `source` to the same name below `target`; returns how many there were.
+    """Copy every file below `source` to the same name below `target`; returns their number.
 
     Raises:
         NotFoundError: there is no file below `source`.
@@ -50,7 +50,7 @@ def copy_tree(source: Location, target: Location) -> int:
 
 
 def for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
-    """Call `work` for every item in a few threads; the first error ends it, with no further item begun."""
+    """Call `work` for every item in a few threads; after the first error no further item is started."""
     with ThreadPoolExecutor(THREADS, "storage") as threads:
         pending = [threads.submit(work, item) for item in items]
         try:
@@ -63,17 +63,18 @@ def for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
 
 
 def mirror(source: Location, cache: Path, without: frozenset[str] = frozenset()) -> Path:
-    """A local folder with all files of `source`: the folder itself when local, else a complete copy below `cache`.
+    """Return a local folder with all files of `source`: itself if local, else a complete copy below `cache`.
 
-    A copy may do `without` some files, given by their paths (an optimizer's state, for those who only use the model).
+    The processes of a node share a copy: the first fetches it, the others wait. Files that changed in the source are
+    fetched again. If the copy is complete, a call costs one listing.
 
-    Copies are shared by the processes of a node (the first fetches, the others wait for it), fetched again where the source's file
-    has changed, and compared by size; a call on a complete copy costs one listing.
+    Args:
+        without: paths of files to leave out, such as an optimizer's state.
 
     Raises:
         NotFoundError: there is nothing in `source`.
-        ConfigurationError: the disk has not enough room for it; the sentence says how much is missing where.
-        DataError: a file came with another size than listed.
+        ConfigurationError: the disk has too little free space.
+        DataError: a file changed while it was being fetched.
     """
     if source.is_local:
         if not source.path.is_dir():
@@ -87,7 +88,7 @@ def mirror(source: Location, cache: Path, without: frozenset[str] = frozenset())
 
 
 def mirror_folder(source: Location, cache: Path, without: frozenset[str] = frozenset()) -> Path:
-    """Where `mirror` keeps its copy of an S3 folder: named for people, told apart by a hash of the address and of what is left out."""
+    """Where `mirror` keeps its copy of an S3 folder: the folder's name, with a hash of its address and `without`."""
     from groot_ray.storage.client import effective_endpoint
 
     address = " ".join([effective_endpoint(source.endpoint) or "aws", source.uri, *sorted(without)])
@@ -95,7 +96,7 @@ def mirror_folder(source: Location, cache: Path, without: frozenset[str] = froze
 
 
 def _refresh(source: Location, folder: Path, without: frozenset[str]) -> None:
-    """Bring the copy in `folder` to what `source` lists now; `folder`.json remembers which version each file is of."""
+    """Update the copy in `folder` to the present listing of `source`; `folder`.json has the version of each file."""
     record = folder.with_name(f"{folder.name}.json")
     known: dict[str, str] = json.loads(record.read_text()) if record.is_file() else {}
     entries = [entry for entry in source.list() if entry.relative not in without]
@@ -125,23 +126,21 @@ def _fetch(entry: Entry, folder: Path) -> None:
     entry.location.download(path)
     if path.stat().st_size != entry.size:
         path.unlink()
-        raise DataError(
-            f"{entry.location.uri} has changed while it was fetched; wait until it is written, then try again"
-        )
+        raise DataError(f"{entry.location.uri} changed while it was being fetched; try again when nobody writes to it")
 
 
 def _check_room(folder: Path, needed: int, source: Location) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ConfigurationError(
-            f"a local copy of {source.uri} needs {format_size(needed)}, but {folder} has only {format_size(free)} free; "
-            "make room or set storage.cache to a larger disk"
+            f"a local copy of {source.uri} needs {format_size(needed)}, but {folder} has only {format_size(free)} "
+            "free; free up space or set storage.cache to a larger disk"
         )
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock between the processes of a node; it ends with its process, whatever ends that."""
+    """Hold an exclusive lock among the processes of a node; it is released if the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -152,6 +151,6 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def local_partials(folder: Path) -> Iterator[Path]:
-    """What killed writes have left below a local folder."""
+    """Files that killed writers left below a local folder."""
     for parent, _, names in os.walk(folder):
         yield from (Path(parent) / name for name in names if is_partial(name))

@@ -1,117 +1,141 @@
-"""One training worker from its plan to the last checkpoint; every worker of a run does the same, the first also records."""
+"""One training worker, from the plan to the last checkpoint.
+
+Every worker of a run does the same; the first also records.
+"""
 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from groot_ray.train.assemble import FinetunePlan, Parts, identity, loop_options, put_together, resume
+from groot_ray.experiment.schema import TrainingOptions
+from groot_ray.storage import mirror
+from groot_ray.storage.lease import Lease
+from groot_ray.train.checkpoints.checkpoint import read_training
 from groot_ray.train.checkpoints.run_folder import RunFolder, Saved
 from groot_ray.train.order.phases import Phase
 from groot_ray.train.order.sampler import BatchPlan
-from groot_ray.train.recording import FirstRecording, NoRecording, Recording
-from groot_ray.train.start import tell_what_trains
+from groot_ray.train.plan import FinetunePlan
+from groot_ray.train.recording.recording import FirstRecording, NoRecording, Recording
+from groot_ray.train.start.model import describe_what_trains
+from groot_ray.train.start.parts import Parts, identity, put_together
 from groot_ray.train.step.batches import Prefetched
 from groot_ray.train.step.collective import Collective, first_does
 from groot_ray.train.step.control import Control
 from groot_ray.train.step.device import Feed, training_device
+from groot_ray.train.step.learner import Learner
 from groot_ray.train.step.loop import Kind, LoopOptions, Trainer, TrainState
-from groot_ray.train.step.optimizer import build_adamw
-from groot_ray.train.step.parallel import wrap
-from groot_ray.train.step.samples import SampleMaker, flow_noise
+from groot_ray.train.step.parallel import choose_parallelism
+from groot_ray.train.step.samples import SampleMaker
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Host:
-    """What a worker is told by whoever started it.
+    """What a worker gets from the code that starts it.
 
-    Args:
+    Attributes:
+        lease: the right to write into the run's folder, checked before each commit.
         gpu: number of this worker's GPU; None for the CPU.
         threads: CPU threads that torch may use.
-        tell: passes an event to the launcher; called on the first worker.
-        preempted: whether this machine is about to be taken away; called on all workers at the same steps.
+        send: sends an event to the launcher; called on the first worker.
+        preempted: returns whether this machine is about to be preempted; called on all workers at the same steps.
         saved: called on all workers after each checkpoint.
     """
 
+    lease: Lease
     gpu: int | None = None
     threads: int = 1
-    tell: Callable[[dict[str, Any]], None] = lambda event: None
+    send: Callable[[dict[str, Any]], None] = lambda event: None
     preempted: Callable[[], bool] = lambda: False
     saved: Callable[[dict[str, Any]], None] = lambda metrics: None
+
+
+@dataclass(frozen=True)
+class Start:
+    """A worker that is ready to train: its learner, data, and start state."""
+
+    plan: FinetunePlan
+    parts: Parts
+    learner: Learner
+    maker: SampleMaker
+    options: LoopOptions
+    state: TrainState
 
 
 def train_worker(plan: FinetunePlan, collective: Collective, host: Host) -> None:
     """Train until the run's last step.
 
     Raises:
-        StoppedError: a person asked for it; a checkpoint was saved.
+        StoppedError: a stop was requested; a checkpoint was saved.
         ConfigurationError, DataError: options, model and dataset do not fit each other.
     """
     torch.set_num_threads(host.threads)
-    training, first = plan.training, collective.rank == 0
+    training = plan.training
     batch_plan = BatchPlan(training.global_batch_size, collective.world_size, training.gradient_accumulation_steps)
     parts = put_together(plan, training_device(host.gpu))
-    optimizer = build_adamw(parts.model, training.learning_rate, training.weight_decay)
+    # The order matters: build, wrap, create the optimizer, load. See `parallel`.
+    learner = Learner.build(
+        parts.network,
+        choose_parallelism(collective),
+        training.learning_rate,
+        training.weight_decay,
+        unused_parameters=training.tune_llm or training.tune_visual,
+    )
     run = RunFolder(plan.output)
-    phases, newest = first_does(collective, lambda: _enter(run, parts, plan))
+    phases, newest = first_does(collective, lambda: _enter(run, parts, plan, host.lease))
     options = loop_options(training, phases)
     state = TrainState()
     if newest is not None:
-        state = resume(newest, parts.model, optimizer, options, plan.cache_folder, collective)
-    maker = _sample_maker(plan, parts, batch_plan, collective)
+        state = resume(newest, learner, options, plan.cache_folder, collective)
+    start = Start(plan, parts, learner, _sample_maker(plan, parts, batch_plan, collective), options, state)
     recording: Recording = NoRecording()
-    if first:
-        _tell_start(
-            parts, [batch_plan.describe(), _describe_data(maker, options), _describe_arithmetic(parts, collective)]
-        )
-        if newest is not None:
-            log.info("going on from step %d (%s)", state.step, newest.folder.uri)
-        host.tell({"kind": "begin", "step": state.step})
-        recording = FirstRecording(plan, parts, optimizer, run, options, state.step, host.tell)
+    if collective.rank == 0:
+        _log_start(start, batch_plan, collective, newest)
+        host.send({"kind": "begin", "step": state.step})
+        recording = FirstRecording(plan, host.lease, parts, run, options, state.step, host.send)
     with closing(recording):
-        _train(plan, parts, optimizer, options, state, maker, recording, collective, host)
-    collective.decide(None)  # nobody leaves before the last checkpoint is committed
+        _train(start, recording, collective, host)
+    collective.decide(None)  # no worker leaves before the last checkpoint is committed
 
 
-def _train(
-    plan: FinetunePlan,
-    parts: Parts,
-    optimizer: torch.optim.Optimizer,
-    options: LoopOptions,
-    state: TrainState,
-    maker: SampleMaker,
-    recording: Recording,
-    collective: Collective,
-    host: Host,
-) -> None:
-    """The loop, with the loader's threads running ahead of it."""
-    training = plan.training
+def _train(start: Start, recording: Recording, collective: Collective, host: Host) -> None:
+    """Run the loop, with the loader's threads ahead of it."""
+    training, learner, parts = start.plan.training, start.learner, start.parts
 
     def save(kind: Kind, state: TrainState) -> None:
-        recording.save(kind, state)
+        recording.wait()  # never two copies in memory
+        recording.save(kind, state, learner.snapshot())
         host.saved(dict(state.history[-1]) if state.history else {"step": state.step})
 
-    model = wrap(parts.model, collective, unused_parameters=training.tune_llm or training.tune_visual)
     control = Control(collective, recording.stop_asked, host.preempted, recording.saving, training.recovery_interval)
-    feed = Feed(parts.precision.device)
     batches = Prefetched(
-        maker,
-        feed,
-        state.step,
-        options.max_steps,
+        start.maker,
+        Feed(parts.precision.device),
+        start.state.step,
+        start.options.max_steps,
         training.gradient_accumulation_steps,
         training.dataloader_num_workers,
     )
     with closing(batches):
         trainer = Trainer(
-            model, optimizer, batches, options, state, collective, parts.precision, control, save, recording.log
+            learner,
+            batches,
+            start.options,
+            start.state,
+            collective,
+            parts.precision,
+            control,
+            save,
+            recording.log,
         )
         try:
             trainer.run()
@@ -119,13 +143,39 @@ def _train(
             recording.wait()
 
 
-def _enter(run: RunFolder, parts: Parts, plan: FinetunePlan) -> tuple[list[Phase], Saved | None]:
-    """The first worker's entry into the run's folder: what it is, how far it has come, what goes on from where."""
-    plan.lease.check()
+def _enter(run: RunFolder, parts: Parts, plan: FinetunePlan, lease: Lease) -> tuple[list[Phase], Saved | None]:
+    """Open the run's folder on the first worker: returns its phases and the checkpoint to resume from."""
+    lease.check()
     run.pin(identity(parts, plan))
     run.sweep()
     phases = run.plan_phases(plan.training.max_steps)
     return phases, run.newest()
+
+
+def loop_options(training: TrainingOptions, phases: list[Phase]) -> LoopOptions:
+    """The loop's share of the options."""
+    return LoopOptions(
+        seed=training.seed,
+        global_batch_size=training.global_batch_size,
+        phases=phases,
+        learning_rate=training.learning_rate,
+        warmup_ratio=training.warmup_ratio,
+        max_grad_norm=training.max_grad_norm,
+        logging_steps=training.logging_steps,
+        save_steps=training.save_steps,
+        keep_steps=frozenset(training.keep_steps),
+    )
+
+
+def resume(saved: Saved, learner: Learner, options: LoopOptions, cache: Path, collective: Collective) -> TrainState:
+    """Load a checkpoint on every worker and return its state; removes the local copy of one in S3 afterwards."""
+    folder = mirror(saved.folder, cache)
+    tensors, state = read_training(folder, learner.trained, options)
+    learner.load(tensors)
+    collective.decide(None)  # all workers have read it
+    if not saved.folder.is_local:
+        shutil.rmtree(folder, ignore_errors=True)
+    return state
 
 
 def _sample_maker(plan: FinetunePlan, parts: Parts, batch_plan: BatchPlan, collective: Collective) -> SampleMaker:
@@ -135,7 +185,7 @@ def _sample_maker(plan: FinetunePlan, parts: Parts, batch_plan: BatchPlan, colle
         record.modality_configs,
         record.tag,
         parts.processor,
-        flow_noise(parts.model.config),
+        parts.network.config.loss_inputs,
         batch_plan,
         plan.training.seed,
         collective.rank,
@@ -143,10 +193,20 @@ def _sample_maker(plan: FinetunePlan, parts: Parts, batch_plan: BatchPlan, colle
     )
 
 
-def _tell_start(parts: Parts, more: list[str]) -> None:
-    """What a person may want to know before the first step."""
-    for note in [*parts.notes, *more, *tell_what_trains(parts.model, parts.flags)]:
-        log.info("%s", note)
+def _log_start(start: Start, batch_plan: BatchPlan, collective: Collective, newest: Saved | None) -> None:
+    """Log what is worth knowing before the first step."""
+    parts = start.parts
+    lines = [
+        *parts.notes,
+        batch_plan.describe(),
+        _describe_data(start.maker, start.options),
+        _describe_arithmetic(parts, collective),
+        *describe_what_trains(parts.network, parts.flags),
+    ]
+    for line in lines:
+        log.info("%s", line)
+    if newest is not None:
+        log.info("resuming from step %d (%s)", start.state.step, newest.folder.uri)
 
 
 def _describe_data(maker: SampleMaker, options: LoopOptions) -> str:

@@ -1,3 +1,4 @@
-"""Video files: which packets a set of frames needs, decoding, crop and resize, encoding, and single-frame reads for training.
+"""Video files: clips, the packets that frames need, decoding, crop and resize, encoding, single-frame reads.
 
-Knows files and pixels only; convert, dataset (for training) and embodiment (for live camera frames) may import it."""
+May be imported by `dataset` and above; it imports `storage` and `errors`, and knows files and pixels only.
+"""

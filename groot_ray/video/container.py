@@ -1,4 +1,4 @@
-"""Opening video files with errors that name the file."""
+"""Opens video files; errors name the file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def decoding_errors(path: Path | str) -> Iterator[None]:
-    """Turn what FFmpeg raises inside the block into a `DataError` that names `path`."""
+    """Context manager that turns FFmpeg's errors into a `DataError` naming `path`."""
     import av
 
     try:
@@ -24,13 +24,13 @@ def decoding_errors(path: Path | str) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"video {path} is missing") from None
     except av.error.FFmpegError as error:
-        raise DataError(f"video {path} cannot be decoded, it is truncated or damaged ({error.strerror})") from error
+        raise DataError(f"video {path} cannot be decoded; it is truncated or damaged ({error.strerror})") from error
 
 
 def open_video(path: Path | str, threads: int = 1) -> tuple[InputContainer, VideoStream]:
-    """Open the first video stream of a file; raises `DataError` when there is none.
+    """Open the first video stream of a file; raises `DataError` if there is none.
 
-    One decoding thread by default: conversion and loading run one task for each core already.
+    One decoding thread by default, since conversion and loading already run one task per core.
     """
     import av
 

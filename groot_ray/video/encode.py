@@ -1,7 +1,8 @@
-"""Writing video files whose bytes depend on the pixels and the options only.
+"""Writes video files whose bytes depend only on the pixels and the options.
 
-H.264 with a key frame every second frame and `tune=fastdecode` is what training reads best: any frame needs at most two packets.
-One encoding thread and bit-exact containers make the bytes independent of the machine's load and of when the file was written.
+H.264 with a key frame every second frame and `tune=fastdecode` is the fastest to read in training: a frame needs at
+most two packets. One encoding thread and bit-exact containers make the bytes independent of the machine's load and of
+when the file was written.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Codec:
-    """How FFmpeg encodes it: encoder name, the name that LeRobot's info.json uses, and the encoder's options."""
+    """A codec: FFmpeg's encoder name, its name in LeRobot's info.json, and the encoder's options."""
 
     encoder: str
     feature_name: str
@@ -40,7 +41,7 @@ CODECS = {
 
 
 def codec_named(name: str) -> Codec:
-    """The codec of that name; raises `ConfigurationError` with the list for an unknown one."""
+    """The codec with this name; raises `ConfigurationError` listing the known ones if it is unknown."""
     if name not in CODECS:
         raise ConfigurationError(
             f"unknown video codec {name!r}{did_you_mean(name, CODECS)}; there are {', '.join(CODECS)}"
@@ -52,7 +53,7 @@ def _encoder_options(name: str, gop: int, quality: int) -> dict[str, str]:
     options = dict(CODECS[name].options)
     options |= {"g": str(gop), "threads": "1"}
     if name == "mp4v":
-        # MPEG-4 part 2 has a quantizer (1-31) in place of a rate factor; crf 23 looks like quantizer 4.
+        # MPEG-4 part 2 has a quantizer (1-31) instead of a rate factor; quantizer 4 looks like crf 23.
         quantizer = str(min(31, max(1, round(quality / 6))))
         return options | {"qmin": quantizer, "qmax": quantizer}
     options["crf"] = str(quality)
@@ -70,7 +71,7 @@ def _encoder_options(name: str, gop: int, quality: int) -> dict[str, str]:
 class VideoWriter:
     """Encodes frames of `size` x `size` pixels at `fps` hertz into an mp4 file; a context manager.
 
-    Leaving it by an exception removes the file, so that nothing half-written is taken for a video.
+    If the block raises, the file is removed, so that no incomplete file is taken for a video.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class VideoWriter:
         import av
 
         known = codec_named(codec)
-        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings otherwise
+        os.environ.setdefault("SVT_LOG", "1")  # otherwise SVT-AV1 prints its settings
         self.path = Path(path)
         self.frames = 0
         self._codec = codec
@@ -124,7 +125,7 @@ class VideoWriter:
         self.frames += 1
 
     def _copy_color(self, frame: VideoFrame) -> None:
-        """Planes keep the source's color matrix and range, so the new file has to name them."""
+        """Copy color matrix and range to the new file, since its planes keep the source's."""
         context = self._stream.codec_context
         context.colorspace = frame.colorspace
         context.color_range = frame.color_range
@@ -133,7 +134,7 @@ class VideoWriter:
         self._color_known = True
 
     def close(self) -> None:
-        """Write what the encoder still holds and finish the file."""
+        """Flush the encoder and finish the file."""
         self._container.mux(self._stream.encode(None))
         self._container.close()
 

@@ -1,4 +1,4 @@
-"""What a video file holds, exactly counted."""
+"""The properties of a video file, with frames counted exactly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from groot_ray.video.packets import index_stream
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """`frames` counts what is really there, not what the header says; `fps` in hertz; `gop` is the longest distance of key frames."""
+    """Properties of a video: `frames` as counted from packets, not from the header; `fps` in hertz; `gop`: longest
+    distance between key frames.
+    """
 
     codec: str
     pixel_format: str

@@ -1,4 +1,4 @@
-"""Reading single frames by index, for training: files stay open, the least recently used are closed."""
+"""Reads single frames by index, for training; files stay open until they are the least recently used."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class FrameReader:
-    """Reads frames of one file by exact index. Threads may share it: reads wait for each other.
+    """Reads frames of one file by exact index. Thread-safe; reads wait for each other.
 
-    A read seeks to the key frame of its GOP and decodes up to the frame; reading on within a GOP goes on without a seek. Files
-    without closed GOPs are read from the nearest key frame that is safe, in the worst case from the start.
+    A read seeks to the key frame of its GOP and decodes up to the frame; reading forward within a GOP needs no
+    seek. Files without closed GOPs are read from the nearest safe key frame, in the worst case from the start.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -46,7 +46,7 @@ class FrameReader:
     def _entry_points(
         key: np.ndarray, pts: np.ndarray, dts: np.ndarray, rank: np.ndarray, closed: bool
     ) -> list[tuple[int, int]]:
-        """For each frame the decoding time to seek to and the first frame that decoding from there shows for sure."""
+        """For each frame, the decoding time to seek to and the first frame that is certain to be decoded from there."""
         visible = np.flatnonzero(rank >= 0)
         visible = visible[np.argsort(rank[visible])]
         starts = np.flatnonzero(key) if closed else np.zeros(1, np.int64)
@@ -62,7 +62,7 @@ class FrameReader:
 
     def _find(self, index: int) -> VideoFrame:
         time, first = self._seek_to[index]
-        # Frames of the same GOP that lie ahead are reached by decoding on.
+        # Later frames of the same GOP are reached by continuing to decode.
         if self._decoder is None or not max(first, self._next) == self._next <= index:
             self._container.seek(time, stream=self._stream, backward=True, any_frame=False)
             self._decoder = self._container.decode(self._stream)
@@ -77,14 +77,14 @@ class FrameReader:
         raise DataError(f"video {self.path} cannot be decoded: frame {index} is missing from the stream")
 
     def close(self) -> None:
-        """Close the file; a reader is not used afterwards."""
+        """Close the file; the reader cannot be used afterwards."""
         with self._lock:
             self._decoder = None
             self._container.close()
 
 
 class FrameReaders:
-    """At most `limit` open files of this process, the least recently used closed first; shared by threads."""
+    """At most `limit` open files of this process, the least recently used closed first; thread-safe."""
 
     def __init__(self, limit: int = 64) -> None:
         self.limit = limit
@@ -126,7 +126,7 @@ class FrameReaders:
                 self._open.pop(name).close()
 
     def close(self) -> None:
-        """Close all files that nobody reads at the moment."""
+        """Close all files that are not being read."""
         with self._lock:
             for name in [name for name in self._open if name not in self._users]:
                 self._open.pop(name).close()

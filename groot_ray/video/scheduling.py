@@ -1,7 +1,8 @@
-"""Undoing what SVT-AV1 does to the process that encodes with it.
+"""Undoes a side effect of SVT-AV1 on the scheduling of the process that encodes with it.
 
-Run as root, its library makes the thread that opens an encoder, and the threads of its own, real-time ones (SCHED_FIFO, priority 99). Whatever
-that thread starts later inherits this, a whole Ray among it, and starves everything else on the machine.
+As root, its library makes the thread that opens an encoder, and its own threads, real-time threads
+(SCHED_FIFO, priority 99). Everything that this thread starts later inherits this, even Ray, and starves all else on
+the machine.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _TASKS = Path("/proc/self/task")
 
 @contextmanager
 def kept_scheduling() -> Iterator[None]:
-    """After the block, threads of this process that have become real-time ones are scheduled as the calling thread was; Linux only."""
+    """Context manager that resets threads made real-time in the block to the caller's scheduling; Linux only."""
     if not _TASKS.is_dir():
         yield
         return
@@ -27,7 +28,7 @@ def kept_scheduling() -> Iterator[None]:
     finally:
         for thread, now in _policies().items():
             if now in (os.SCHED_FIFO, os.SCHED_RR) and now != before.get(thread, policy):
-                with suppress(ProcessLookupError):  # it has ended meanwhile
+                with suppress(ProcessLookupError):  # the thread has ended meanwhile
                     os.sched_setscheduler(thread, policy, parameters)
 
 

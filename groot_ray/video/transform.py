@@ -1,16 +1,16 @@
-"""The image treatment: how a camera picture becomes the square picture that the model sees.
+"""The image preprocessing: turns a camera image into the square image for the model.
 
-There is one definition, `fit_frame`, on RGB pictures: cut or pad to a square, then area-average to the target size (OpenCV's
-INTER_AREA, as the published ALOHA recipe does). A live camera frame goes through it. Conversion applies the same geometry and the
-same area average directly to the decoder's YUV planes (`PlaneFitter`), which saves two color conversions and is five times as
-fast. The two agree to the rounding of 8-bit YUV: the mean difference is below one level of 255, far less than what encoding
-changes afterwards; the tests hold them to that.
+`fit_frame` on RGB images is its only definition: cut or pad to a square, then area-average to the target size
+(OpenCV's INTER_AREA, as the published ALOHA recipe does). Live camera frames use it. Conversion applies the
+same geometry and the same area average directly to the decoder's YUV planes (`PlaneFitter`), which saves two color
+conversions and is five times as fast. The two agree up to the rounding of 8-bit YUV: the mean difference is below one
+level of 255, far less than the later change by encoding; tests check this.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -39,10 +39,11 @@ class Box:
 
 
 def fit_boxes(height: int, width: int, size: int, fit: str) -> tuple[Box, Box]:
-    """Which part of a `height` x `width` picture is used, and where in the `size` x `size` picture it goes.
+    """The part of a `height` x `width` image that is used, and its place in the `size` x `size` image.
 
-    crop: the center square, from an even row and column on (so that subsampled chroma is cut alike), fills the target. letterbox:
-    the whole picture, its longer side filling the target, bars on even rows (for the same reason). stretch: the whole picture fills the target, whatever its shape.
+    - crop: the center square, starting at an even row and column (to align chroma), fills the target.
+    - letterbox: the entire image, with its longer side filling the target and bars on even rows (for the same reason).
+    - stretch: the entire image fills the target, whatever its shape.
     """
     whole = Box(0, 0, height, width)
     target = Box(0, 0, size, size)
@@ -61,11 +62,11 @@ def fit_boxes(height: int, width: int, size: int, fit: str) -> tuple[Box, Box]:
 
 
 def fit_frame(frame: np.ndarray, size: int, fit: str = "crop") -> np.ndarray:
-    """Fit an RGB picture, uint8 [height, width, 3], into a square: uint8 [size, size, 3]; see `fit_boxes`."""
+    """Fit an RGB image, uint8 [height, width, 3], into a square: uint8 [size, size, 3]; see `fit_boxes`."""
     import cv2
 
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-        raise DataError(f"a camera picture must be uint8 [height, width, 3], not {frame.dtype} {list(frame.shape)}")
+        raise DataError(f"a camera image must be uint8 [height, width, 3], not {frame.dtype} {list(frame.shape)}")
     used, target = fit_boxes(frame.shape[0], frame.shape[1], size, fit)
     part = frame[used.window]
     if part.shape[:2] != (target.height, target.width):
@@ -78,7 +79,7 @@ def fit_frame(frame: np.ndarray, size: int, fit: str = "crop") -> np.ndarray:
 
 
 class PlaneFitter:
-    """Fits the decoder's frames into squares on their own planes: any pixel format in, yuv420p out."""
+    """Fits decoder frames into squares directly on their planes: any pixel format in, yuv420p out."""
 
     def __init__(self, size: int, fit: str = "crop") -> None:
         self.size = size
@@ -87,18 +88,17 @@ class PlaneFitter:
         self._graph: object | None = None
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
-        """Return a new yuv420p frame of `size` x `size` pixels; raises `DataError` when the picture size changes in between."""
+        """A new yuv420p frame of `size` x `size` pixels; raises `DataError` if the image size changes."""
         shape = (frame.width, frame.height, frame.format.name)
         if self._shape is None:
             self._build(frame)
             self._shape = shape
         if shape != self._shape:
             raise DataError(
-                f"the picture changes from {self._shape} to {shape} (width, height, format) in the middle of the video"
+                f"the image changes from {self._shape} to {shape} (width, height, format) in the middle of the video"
             )
         self._source.push(frame)
-        fitted: Any = self._sink.pull()
-        return fitted
+        return cast("VideoFrame", self._sink.pull())
 
     def _build(self, frame: VideoFrame) -> None:
         import av

@@ -45,7 +45,10 @@ def test_the_guides_launch_line() -> None:
 
 
 def test_underscores_several_values_and_spelled_out_booleans() -> None:
-    line = "--traj_ids 0 1 2 --steps 200 --tune_llm True --tune-projector False --no-tune-vlln --color_jitter_params brightness 0.3 hue 0.08"
+    line = (
+        "--traj_ids 0 1 2 --steps 200 --tune_llm True --tune-projector False --no-tune-vlln "
+        "--color_jitter_params brightness 0.3 hue 0.08"
+    )
     assert parse(line.split()) == {
         "evaluation.traj_ids": [0, 1, 2],
         "evaluation.steps": 200,

@@ -1,4 +1,4 @@
-"""An API server of Kubernetes in memory: what is created can be read, listed and deleted, and tests change it meanwhile."""
+"""A Kubernetes API server in memory: objects can be created, read, listed and deleted, and tests change them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ApiServer:
         return 404, json.dumps({"message": f"{path} not found"}).encode()
 
     def log(self, pod: str, query: dict[str, str]) -> str:
-        """A pod's log, of which a beginning or an end may be asked for."""
+        """A pod's log, or its beginning or end if the query asks for it."""
         text = self.logs.get(pod, "")
         if "tailLines" in query:
             return "".join(text.splitlines(keepends=True)[-int(query["tailLines"]) :])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import lzma
 import shutil
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from chart_cases import CASES
 from rendering import REPOSITORY, Helm
 
 
@@ -43,6 +46,12 @@ def helm(request: pytest.FixtureRequest, tools: Path) -> Helm:
 def helm4(tools: Path) -> Helm:
     """Helm 4 alone, where the version cannot matter."""
     return Helm(tools / "helm")
+
+
+@pytest.fixture(params=sorted(CASES))
+def case(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Values of one case."""
+    return copy.deepcopy(CASES[request.param])
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""Ray's job API over real HTTP, without a Ray behind it: what is submitted runs as a process, or does what a test says.
+"""Ray's job API over HTTP without Ray: a submission runs as a process, or does what a test says.
 
-It can lose answers, be away, and forget what it knew, as a head that is replaced does.
+It can lose answers, not answer at all, and forget its jobs, as a replaced head does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RayJob:
     output: Path | None = None
 
     def end(self, status: str, exit_code: int, message: str = "") -> None:
-        """Let it come to an end."""
+        """End it."""
         self.status, self.exit_code, self.message = status, exit_code, message
 
     def see(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class RayJob:
         return {"status": self.status, "message": self.message, "driver_exit_code": self.exit_code}
 
     def read(self) -> str:
-        """Its whole log."""
+        """Its complete log."""
         return self.log if self.output is None else self.output.read_text(errors="replace")
 
 
@@ -54,8 +54,11 @@ class RayJob:
 class JobApi:
     """What the server knows and does.
 
-    `folder`: entry points run as processes, with their output there. `away`: it answers nobody. `lose`: this many submissions are
-    taken, and their answers lost. `broken_log`: logs cannot be read.
+    Attributes:
+        folder: entry points run as processes, with their output there.
+        away: it does not answer.
+        lose: number of submissions that are taken while their answers are lost.
+        broken_log: logs cannot be read.
     """
 
     url: str = ""
@@ -69,7 +72,7 @@ class JobApi:
     broken_log: bool = False
 
     def start(self, body: dict[str, Any]) -> None:
-        """Take a submission, and run it where there is a folder for it."""
+        """Take a submission, and run it if there is a folder."""
         name = body["submission_id"]
         job = self.jobs[name] = RayJob(body)
         if self.folder is not None:
@@ -94,7 +97,7 @@ def seen_by_process(body: dict[str, Any]) -> dict[str, str]:
 
 @contextmanager
 def job_api(api: JobApi) -> Iterator[JobApi]:
-    """Serve the API on a port of its own while the block runs; processes that still run are ended."""
+    """Serve the API while the block runs, then end processes that still run."""
 
     class Handler(QuietHandler):
         def handle_request(self) -> None:

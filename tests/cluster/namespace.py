@@ -1,4 +1,4 @@
-"""A network, process and mount namespace of its own for a real Ray cluster on its usual ports, so that no other Ray of the machine is met."""
+"""Runs a real Ray cluster in its own network, process and mount namespace, apart from any other Ray of the machine."""
 
 from __future__ import annotations
 

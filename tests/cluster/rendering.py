@@ -29,7 +29,7 @@ def minimal(**cluster: Any) -> dict[str, Any]:
 
 
 def put(values: dict[str, Any], place: str, value: Any) -> None:
-    """Set what stands at a place (dots between keys), with mappings on the way where there are none."""
+    """Set the value at a dotted path, creating missing mappings on the way."""
     *parents, last = place.split(".")
     for part in parents:
         values = values.setdefault(part, {})
@@ -81,7 +81,7 @@ def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 
 def settings(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What the Job of each stage is told, by stage."""
+    """Settings of each stage's Job, by stage."""
     data = next(item["data"] for item in of_kind(objects, "ConfigMap") if "document.json" in item["data"])
     return {name[6:-5]: json.loads(text) for name, text in data.items() if name.startswith("stage-")}
 
@@ -95,9 +95,9 @@ def pod_templates(objects: list[dict[str, Any]]) -> list[tuple[str, dict[str, An
             found.append((where, item))
         elif item["kind"] in ("Job", "StatefulSet", "Deployment"):
             found.append((where, item["spec"]["template"]))
-    for stage, told in settings(objects).items():
-        if "manifest" in told:
-            found += ray_pods(stage, told["manifest"])
+    for stage, stage_settings in settings(objects).items():
+        if "manifest" in stage_settings:
+            found += ray_pods(stage, stage_settings["manifest"])
     return found
 
 

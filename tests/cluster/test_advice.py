@@ -104,7 +104,7 @@ def test_the_autoscaler_has_a_limit_of_its_own() -> None:
     assert "512Mi" in said and said.endswith("raise cluster.ray.autoscaler_memory")
 
 
-def test_nothing_is_said_of_a_pod_that_runs() -> None:
+def test_a_running_pod_needs_no_advice() -> None:
     assert advise_pod(pod(phase="Running", containerStatuses=[{"name": "ray-gpu", "state": {"running": {}}}])) == []
 
 
@@ -128,13 +128,13 @@ def test_a_failed_job_says_why() -> None:
     assert last_words([]) == (None, "")
 
 
-def test_retries_are_told() -> None:
+def test_retries_are_counted() -> None:
     job = {"metadata": {"name": "walk-convert-1"}, "spec": {"backoffLimit": 10}, "status": {"failed": 2}}
     (said,) = advise_job(job, [job_pod(75, "groot-ray: the head was lost", "2026-01-01T00:00:00Z")])
     assert "2 of 10" in said and "the head was lost" in said
 
 
-def test_the_place_in_a_queue() -> None:
+def test_the_position_in_a_queue() -> None:
     cluster = {
         "metadata": {"name": "walk-finetune", "uid": "me", "labels": {"kueue.x-k8s.io/queue-name": "robots"}},
         "spec": {"suspend": True},
@@ -171,13 +171,13 @@ def test_the_place_in_a_queue() -> None:
         "FailedCreate",
     ],
 )
-def test_refused_clusters_are_told_once(reason: str) -> None:
+def test_rejected_clusters_give_advice_once(reason: str) -> None:
     event = {"type": "Warning", "reason": reason, "involvedObject": {"name": "walk-convert"}, "message": "no"}
     assert advise_events([event, event, {**event, "type": "Normal"}]) == ["walk-convert: no"]
 
 
 @pytest.mark.parametrize("reason", ["Unhealthy", "FailedToDeletePod", "BackoffLimitExceeded"])
-def test_what_passes_by_itself_is_not_told(reason: str) -> None:
+def test_passing_events_give_no_advice(reason: str) -> None:
     assert advise_events([{"type": "Warning", "reason": reason, "involvedObject": {"name": "x"}}]) == []
 
 

@@ -1,4 +1,4 @@
-"""What the doctor and `cluster status` conclude from what an API server answers."""
+"""What the doctor and `cluster status` conclude from an API server's answers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ import pytest
 from rendering import Helm, minimal, of_kind, settings
 from small_hub import Hub, small_hub
 
-from groot_ray.cluster.doctor.cluster_checks import (
-    check_cluster,
-    full_name,
-    images_of,
-    most_pods,
-    named_classes,
-    pods_of,
-    training_memory,
-)
-from groot_ray.cluster.doctor.doctor import check as examine
-from groot_ray.cluster.doctor.doctor import check_checkpoint, check_dataset, check_stages
+from groot_ray.cluster.doctor.checkpoint import check_checkpoint
+from groot_ray.cluster.doctor.checks import check as examine
+from groot_ray.cluster.doctor.dataset import check_dataset
 from groot_ray.cluster.doctor.findings import Finding, guarded
+from groot_ray.cluster.doctor.gpu_memory import training_memory
+from groot_ray.cluster.doctor.images import full_name
+from groot_ray.cluster.doctor.kubernetes import check_cluster
+from groot_ray.cluster.doctor.wanted import images_of, most_pods, named_classes, pods_of
 from groot_ray.cluster.kube.api import ApiError, Kubernetes
 from groot_ray.cluster.kube.release import in_order, short_name
-from groot_ray.cluster.status.status import describe, progress_line
+from groot_ray.cluster.status.progress import progress_line
+from groot_ray.cluster.status.status import describe
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError
 from groot_ray.experiment.document import Document, build_document
 
@@ -90,7 +87,7 @@ def problems(found: list[Finding]) -> list[str]:
     return [str(finding) for finding in found if finding.level == "problem"]
 
 
-def test_all_is_well() -> None:
+def test_no_problems() -> None:
     found = list(check_cluster(document(), a_cluster(node("a"), node("g", gpus=8, taint="nvidia.com/gpu"))))
     assert not problems(found)
 
@@ -123,7 +120,7 @@ def test_all_is_well() -> None:
         (answering({"/api/v1/namespaces/robots": {}, "/api/v1/nodes": [node("g", gpus=2)]}), {}, "install KubeRay"),
     ],
 )
-def test_what_will_fail_is_told(kube: Kubernetes, options: dict[str, Any], said: str) -> None:
+def test_what_will_fail_is_a_problem(kube: Kubernetes, options: dict[str, Any], said: str) -> None:
     (sentence,) = [s for s in problems(list(check_cluster(document(**options), kube))) if said in s]
     assert sentence.startswith("✗")
 
@@ -147,14 +144,14 @@ POOL = {"cloud.google.com/gke-nodepool": "default"}
         ),
     ],
 )
-def test_what_an_autoscaler_may_bring_is_no_problem(kube: Kubernetes, options: dict[str, Any], said: str) -> None:
+def test_what_an_autoscaler_may_add_is_a_warning(kube: Kubernetes, options: dict[str, Any], said: str) -> None:
     found = list(check_cluster(document(**options), kube))
     assert not problems(found)
     assert [f for f in found if f.level == "warning" and re.search(said, f.sentence)], found
 
 
 def cordoned(item: dict[str, Any]) -> dict[str, Any]:
-    """What kubectl cordon makes of a node."""
+    """A node after kubectl cordon."""
     return item | {"spec": {**item["spec"], "unschedulable": True}}
 
 
@@ -167,10 +164,10 @@ def cordoned(item: dict[str, Any]) -> dict[str, Any]:
             [node("g", gpus=1, cpu="4"), node("h", gpus=1, memory="32Gi")],
             "no node with 1 x nvidia.com/gpu has 8 cpu and 64.0 GiB of memory together",
         ),
-        ([node("a"), cordoned(node("g", gpus=2))], "(the largest has 0 x nvidia.com/gpu); 1 that would do is cordoned"),
+        ([node("a"), cordoned(node("g", gpus=2))], "(the largest has 0 x nvidia.com/gpu); 1 large enough is cordoned"),
     ],
 )
-def test_what_is_short_is_named(nodes: list[dict[str, Any]], said: str) -> None:
+def test_shortages_are_named(nodes: list[dict[str, Any]], said: str) -> None:
     (sentence,) = [s for s in problems(list(check_cluster(document(), a_cluster(*nodes)))) if "gpu pods" in s]
     assert said in sentence
     growing = list(check_cluster(document(), a_cluster(*nodes, **KARPENTER)))
@@ -193,7 +190,7 @@ NAMED: dict[str, Any] = {
 }
 
 
-def test_what_the_document_names_is_there() -> None:
+def test_named_objects_that_exist() -> None:
     found = list(check_cluster(document(**NAMING), a_cluster(node("g", gpus=2), **NAMED)))
     assert not problems(found)
     seen = {(f.subject, f.sentence) for f in found if f.level == "ok"}
@@ -220,13 +217,13 @@ def test_what_the_document_names_is_there() -> None:
         ),
     ],
 )
-def test_what_the_document_names_and_nobody_made_is_told(path: str, said: str) -> None:
+def test_named_objects_that_are_missing(path: str, said: str) -> None:
     there = {name: item for name, item in NAMED.items() if not name.endswith(path)}
     assert len(there) == len(NAMED) - 1
     assert problems(list(check_cluster(document(**NAMING), a_cluster(node("g", gpus=2), **there)))) == [said]
 
 
-def test_groups_without_pods_ask_for_no_class() -> None:
+def test_groups_without_pods_need_no_class() -> None:
     groups = {group: {"priority_class": group, "cache": {"storage_class": group}} for group in ("head", "cpu", "gpu")}
     values = minimal(ray=groups, jobs={"priority_class": "jobs"})
     values["experiment"]["training"] = {"use_gpu": False}
@@ -238,7 +235,7 @@ def test_groups_without_pods_ask_for_no_class() -> None:
     assert set(named_classes(read, read.cluster)) == expected
 
 
-def test_on_a_ray_cluster_that_exists_only_the_jobs_ask_for_classes() -> None:
+def test_on_an_external_ray_cluster_only_jobs_need_classes() -> None:
     ray = {
         "mode": "external",
         "address": "http://ray:8265",
@@ -269,7 +266,7 @@ def test_on_a_ray_cluster_that_exists_only_the_jobs_ask_for_classes() -> None:
         ("/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status", ""),
     ],
 )
-def test_what_this_account_may_not_read_is_told_and_the_rest_checked(path: str, said: str) -> None:
+def test_what_this_account_may_not_read_is_a_warning(path: str, said: str) -> None:
     objects = {
         "/api/v1/namespaces/robots/secrets/keys": {},
         "/apis/kueue.x-k8s.io/v1beta1": {},
@@ -294,7 +291,7 @@ def test_an_unknown_account_is_a_problem() -> None:
     assert found.level == "problem" and "Unauthorized" in found.sentence
 
 
-def test_images_of_all_stages_and_groups_are_looked_at() -> None:
+def test_images_of_all_stages_and_groups_are_checked() -> None:
     read = document(
         image={"data": "registry.example/data:1", "train": "registry.example/train:1", "pull_secrets": ["registry"]},
         stages={"evaluate": {"image": "registry.example/own:1"}, "download": {"enabled": False}},
@@ -341,7 +338,7 @@ def experiment(**more: Any) -> Document:
     return build_document(values)
 
 
-def test_training_in_the_commands_own_process_is_for_no_cluster(tmp_path: Path) -> None:
+def test_training_in_process_is_not_for_a_cluster(tmp_path: Path) -> None:
     local = {
         "storage": {"uri": str(tmp_path)},
         "source": {"uri": str(tmp_path)},
@@ -352,54 +349,36 @@ def test_training_in_the_commands_own_process_is_for_no_cluster(tmp_path: Path) 
     assert not any("num_workers" in said for said in problems(examine(read.model_copy(update={"cluster": None}))))
 
 
-def test_what_pods_cannot_see_is_told_where_the_experiment_is_for_a_cluster(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_pods_cannot_see_is_a_problem_on_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     local = {"storage": {"uri": str(tmp_path)}, "model": {"base": None, "size": "tiny"}}
     read = experiment(source={"uri": str(tmp_path / "recordings")}, **local)
     expected = [
-        f'✗ pods: experiment.storage.uri is the folder "{tmp_path}", which pods would lose; give an s3://bucket/prefix',
+        f'✗ pods: experiment.storage.uri is "{tmp_path}"; it must be s3://bucket/prefix: pods would lose a folder',
         f'✗ pods: experiment.source.uri is the folder "{tmp_path}/recordings", which pods cannot see; '
         "copy it to s3:// or give a dataset of the hub (org/name)",
     ]
 
-    def told(found: list[Finding]) -> list[str]:
+    def of_pods(found: list[Finding]) -> list[str]:
         return [sentence for sentence in problems(found) if sentence.startswith("✗ pods:")]
 
-    assert told(examine(read)) == expected
+    assert of_pods(examine(read)) == expected
     alone = read.model_copy(update={"cluster": None})
-    assert not told(examine(alone)), "groot-ray run needs no pods"
-    monkeypatch.setattr("groot_ray.cluster.doctor.doctor.from_kubeconfig", lambda *words: a_cluster(node("g", gpus=2)))
-    assert told(examine(alone, "a-context")) == told(examine(alone, cluster=True)) == expected
-
-
-@pytest.mark.parametrize(("enabled", "level"), [(True, "problem"), (False, "warning")])
-def test_a_stage_that_there_is_not_is_told(enabled: bool, level: str, tmp_path: Path) -> None:
-    values = minimal(stages={"finetun": {"after": "convert", "enabled": enabled}, "evaluate": {"enabled": False}})
-    values["experiment"] |= {"storage": {"uri": str(tmp_path)}, "source": {"uri": str(tmp_path)}}
-    values["experiment"]["model"] = {"base": None, "size": "tiny"}
-    read = build_document(values)
-    (found,) = check_stages(read)
-    assert (found.level, found.subject) == (level, "stages")
-    assert found.sentence == (
-        "cluster.stages.finetun is no stage of groot-ray (did you mean 'finetune'?); "
-        "there are download, convert, finetune, evaluate"
-    )
-    assert found in examine(read)
-    assert not list(check_stages(document())) and not list(check_stages(read.model_copy(update={"cluster": None})))
+    assert not of_pods(examine(alone)), "groot-ray run needs no pods"
+    monkeypatch.setattr("groot_ray.cluster.doctor.checks.from_kubeconfig", lambda *words: a_cluster(node("g", gpus=2)))
+    assert of_pods(examine(alone, "a-context")) == of_pods(examine(alone, cluster=True)) == expected
 
 
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        (None, "there is no folder .*/chekpoint; correct model.base"),
-        ({}, "no checkpoint: it has no config.json"),
+        (None, "the folder .*/chekpoint does not exist; correct model.base"),
+        ({}, "not a checkpoint: it has no config.json"),
         ({"config.json": "{"}, "not valid JSON"),
-        ({"config.json": '{"max_state_dim": "many"}'}, "gives max_state_dim as 'many', which is no number"),
+        ({"config.json": '{"max_state_dim": "many"}'}, "gives max_state_dim as 'many', which is not a number"),
         ({"config.json": '{"max_state_dim": 20, "max_action_dim": 128}'}, "state dims and the checkpoint takes 20"),
     ],
 )
-def test_a_wrong_checkpoint_is_told(files: dict[str, str] | None, said: str, tmp_path: Path) -> None:
+def test_a_wrong_checkpoint_is_a_problem(files: dict[str, str] | None, said: str, tmp_path: Path) -> None:
     folder = tmp_path / "chekpoint"
     if files is not None:
         folder.mkdir()
@@ -467,8 +446,8 @@ def test_pods_are_counted_as_the_chart_counts(helm4: Helm, use_gpu: bool | None,
     values["experiment"]["training"] = {"num_workers": workers, "use_gpu": use_gpu, "global_batch_size": 70}
     read = build_document(values)
     assert read.cluster is not None
-    for name, told in settings(helm4.render(values)).items():
-        rendered = {g["groupName"]: g["maxReplicas"] for g in told["manifest"]["spec"]["workerGroupSpecs"]}
+    for name, given in settings(helm4.render(values)).items():
+        rendered = {g["groupName"]: g["maxReplicas"] for g in given["manifest"]["spec"]["workerGroupSpecs"]}
         counted = {group: n for group, n in pods_of(read, read.cluster.stages[name], read.cluster).items() if n}
         assert rendered == counted, name
 
@@ -483,11 +462,11 @@ def test_pods_are_counted_as_the_chart_counts(helm4: Helm, use_gpu: bool | None,
     ],
 )
 def test_names_are_those_of_the_chart(helm4: Helm, release: str) -> None:
-    (told,) = {told["release"] for told in settings(helm4.render(minimal(), release)).values()}
-    assert short_name(release) == told
+    (prefix,) = {given["release"] for given in settings(helm4.render(minimal(), release)).values()}
+    assert short_name(release) == prefix
 
 
-def test_stages_in_their_order() -> None:
+def test_stages_in_order() -> None:
     assert in_order(
         {"evaluate": {"after": "finetune"}, "finetune": {"after": "convert"}, "convert": {}, "b": {"after": "gone"}}
     ) == [
@@ -532,7 +511,7 @@ def test_status_shows_stages_and_advice(helm4: Helm) -> None:
         describe(kube, "other")
 
 
-def test_progress_in_a_line() -> None:
+def test_progress_in_one_line() -> None:
     status = {
         "state": "running",
         "work": "finetune",
@@ -546,8 +525,8 @@ def test_progress_in_a_line() -> None:
     assert progress_line({"state": "failed", "sentence": "no"}) == "failed: no"
 
 
-def test_the_api_is_asked_again_when_it_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groot_ray.cluster.kube.api.time.sleep", lambda seconds: None)
+def test_a_busy_api_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     answers = [(500, b"{}"), (429, b"{}"), (200, b'{"a": 1}')]
     kube = Kubernetes(lambda *words: answers.pop(0), "x")
     assert kube.get("/y") == {"a": 1}

@@ -1,4 +1,4 @@
-"""What travels in the environment of a Ray job arrives as it was, through Ray's own expansion of variables."""
+"""Variables of a Ray job arrive unchanged, through Ray's own expansion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray._private.utils import update_envs
 
-from groot_ray.cluster.driver import document_from_environment, document_variable
+from groot_ray.cluster.ray.document import document_from_environment, document_variable
 from groot_ray.cluster.ray.jobs import NEVER_SET, literal
 from groot_ray.experiment.document import build_document
 
@@ -28,16 +28,16 @@ HOSTILE = ["$", "$$", "$HOME", "${HOME}", "${ABC}", "$${ABC}", "a$b${", "${}", "
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_values_arrive_as_they_are(value: str) -> None:
+def test_values_arrive_unchanged(value: str) -> None:
     assert arrives(literal(value)) == value
 
 
 @given(st.text(alphabet=st.sampled_from('$ {}_AHOMEa0\\"\n'), max_size=30))
-def test_any_value_arrives_as_it_is(value: str) -> None:
+def test_any_value_arrives_unchanged(value: str) -> None:
     assert arrives(literal(value)) == value
 
 
-def test_ray_does_change_what_is_not_protected() -> None:
+def test_ray_changes_unescaped_values() -> None:
     assert arrives("s3://b/${ABC}/$HOME/r") == f"s3://b//{os.environ['HOME']}/r"
 
 

@@ -1,4 +1,4 @@
-"""The images: what the Dockerfile says, and the `data` image built and used for real where docker or podman is there."""
+"""The images: what the Dockerfile says, and the `data` image built and used where docker or podman works."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_names_and_versions_agree() -> None:
     assert options.image.data == f"localhost/groot-ray:{groot_ray.__version__}-data"
     assert options.image.train == f"localhost/groot-ray:{groot_ray.__version__}-train"
     (locked,) = re.findall(r"^ray==(\S+)", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE)
-    assert options.ray.version == locked, "KubeRay is told the version that the images hold"
+    assert options.ray.version == locked, "KubeRay gets the Ray version of the images"
     bake = (REPOSITORY / "images" / "docker-bake.hcl").read_text()
     assert f'default = "{groot_ray.__version__}"' in bake and f"ARG VERSION={groot_ray.__version__}" in DOCKERFILE
 
@@ -56,7 +56,7 @@ def test_what_a_site_has_reaches_the_build(monkeypatch: pytest.MonkeyPatch, tmp_
     ]
     assert words[words.index("--build-context") + 1] == f"wheels={tmp_path}"
     monkeypatch.setenv("PIP_CONF", str(tmp_path / "none"))
-    with pytest.raises(SystemExit, match=r"PIP_CONF is .*none, which is no file"):
+    with pytest.raises(SystemExit, match=r"PIP_CONF is .*none, which is not a file"):
         images.build_options()
 
 
@@ -93,7 +93,7 @@ def test_requirements_are_locked() -> None:
     lock = (REPOSITORY / "requirements.lock").read_text().lower()
     for name in ("data.txt", "train.txt"):
         for line in (REPOSITORY / "images" / name).read_text().splitlines():
-            package = re.split(r"[\[=<>#;]", line)[0].strip().lower().replace("_", "-")
+            package = re.sub("[._]", "-", re.split(r"[\[=<>#;]", line)[0].strip().lower())
             assert not package or re.search(rf"^{re.escape(package)}==", lock, re.MULTILINE), (
                 f"{package} is not in requirements.lock"
             )

@@ -1,4 +1,7 @@
-"""A stage's Job against a Kubernetes in memory and Ray's job API over HTTP, which runs the real driver: queues, deadlines, predecessors."""
+"""A stage's Job: queues, deadlines, predecessors, earlier versions of the release.
+
+Kubernetes is in memory; Ray's job API is served over HTTP and runs the real driver.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,21 @@ import pytest
 from api_server import ApiServer
 from job_api import TOKEN, JobApi, job_api
 
-from groot_ray.cluster.job import job as job_module
+from groot_ray.cluster.job import executor, follow, predecessor, start
 from groot_ray.cluster.job.deadline import worked
-from groot_ray.cluster.job.job import PodTerminated, StageJob
-from groot_ray.cluster.job.settings import StageSettings
+from groot_ray.cluster.job.executor import StageJob
+from groot_ray.cluster.job.main import terminate
+from groot_ray.cluster.job.own_job import is_last_try, own_job
+from groot_ray.cluster.job.predecessor import Predecessor
+from groot_ray.cluster.job.termination import PodTerminated
 from groot_ray.cluster.kube.api import Kubernetes
-from groot_ray.cluster.ray import clusters as ray_cluster
-from groot_ray.cluster.ray.clusters import KubeRayPlace, StaticPlace, wait_for_ray
+from groot_ray.cluster.kube.exit_codes import NEVER_RETRIED
+from groot_ray.cluster.kube.settings import StageSettings
+from groot_ray.cluster.ray import connect
+from groot_ray.cluster.ray.connect import wait_for_ray
 from groot_ray.cluster.ray.jobs import RayJobs
-from groot_ray.cluster.status.pipeline import look
+from groot_ray.cluster.ray.kuberay import KubeRayCluster
+from groot_ray.cluster.ray.static import StaticCluster
 from groot_ray.errors import (
     ConfigurationError,
     GrootRayError,
@@ -33,6 +42,7 @@ from groot_ray.errors import (
     TemporaryFailureError,
 )
 from groot_ray.experiment.document import Document, build_document
+from groot_ray.stages.state import inspect_stage
 from groot_ray.storage.lease import ATTEMPTS, adopt_attempt, attempts, claim_attempt, last_attempt, request_stop
 from groot_ray.storage.location import Location, open_location
 from groot_ray.versions import versions
@@ -43,7 +53,7 @@ JOBS = "/apis/batch/v1/namespaces/robots/jobs"
 POD = "/api/v1/namespaces/robots/pods/walk-download-head-1"
 
 
-class HeadHere(KubeRayPlace):
+class HeadHere(KubeRayCluster):
     """A RayCluster whose head's job API is on this machine."""
 
     url = ""
@@ -53,7 +63,7 @@ class HeadHere(KubeRayPlace):
 
 
 class Release:
-    """The stage download of a release, and what stands behind it."""
+    """The stage download of a release, with its storage, Kubernetes and Ray."""
 
     def __init__(self, folder: Path, dataset: Path, api: JobApi, **stage: Any) -> None:
         self.api, self.folder = api, folder
@@ -72,22 +82,22 @@ class Release:
         self.kube = ApiServer({"/api/v1/namespaces/robots/configmaps/walk": {"metadata": {"name": "walk", "uid": "u"}}})
         self.result: int | BaseException | None = None
 
-    def job(self, stage: str = "download", **told: Any) -> StageJob:
+    def job(self, stage: str = "download", **given: Any) -> StageJob:
         """A pod of the stage's Job."""
         labels = {"groot-ray/digest": "one", "kueue.x-k8s.io/queue-name": "robots"}
         manifest = {"metadata": {"name": f"walk-{stage}", "labels": labels}, "spec": {}}
         names = {"release": "walk", "instance": "walk", "namespace": "robots", "owner": "walk"}
         usual = {"stage": stage, "mode": "kuberay", "digest": "one", "cluster": f"walk-{stage}", "manifest": manifest}
-        settings = StageSettings(**names, **{**usual, **told})
+        settings = StageSettings(**names, **{**usual, **given})
         job = StageJob(self.document, settings, self.kube.client())
         if settings.mode == "kuberay":
-            place = HeadHere(self.kube.client(), settings)
-            place.url = self.api.url
-            job.place = place
+            ray_cluster = HeadHere(self.kube.client(), settings)
+            ray_cluster.url = self.api.url
+            job.clusters.current = ray_cluster
         return job
 
     def start(self) -> threading.Thread:
-        """Run the Job's pod beside the test; how it ends is in `result`."""
+        """Run the Job's pod in a thread; `result` has how it ended."""
 
         def run() -> None:
             try:
@@ -100,12 +110,12 @@ class Release:
         return thread
 
     def suspend(self, item: dict[str, Any]) -> None:
-        """What Kueue does to a RayCluster that it has not admitted, or takes the place of."""
+        """Suspend a RayCluster, as Kueue does until it admits it and when it preempts it."""
         self.api.away = True
         item["spec"]["suspend"] = True
 
     def admit(self) -> None:
-        """Let the RayCluster run: a fresh head, which knows no job."""
+        """Let the RayCluster run, with a new head that knows no job."""
         self.api.jobs.clear()
         self.api.folder = self.folder
         self.api.away = False
@@ -114,32 +124,32 @@ class Release:
     @property
     def stage(self) -> Location:
         """The folder of the attempts."""
-        return look(self.document, "download").folder
+        return inspect_stage(self.document, "download").folder
 
 
 @pytest.fixture
 def release(tmp_path: Path, aloha_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Release]:
     monkeypatch.setenv("GROOT_RAY_LEASE_SILENCE", "6")
     monkeypatch.setattr(StageJob, "poll", 0.1)
-    monkeypatch.setattr(ray_cluster, "ASK", 0.1)
-    monkeypatch.setattr(ray_cluster, "ASK_WAITING", 0.1)
+    monkeypatch.setattr(connect, "ASK", 0.1)
+    monkeypatch.setattr(connect, "ASK_WAITING", 0.1)
     monkeypatch.delenv("JOB_NAME", raising=False)
     with job_api(JobApi(version=versions()["ray"])) as api:
         yield Release(tmp_path, aloha_dataset, api, deadline=600)
 
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Wait until `condition` gives something."""
+    """Wait until `condition` returns something."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():
             return found
         time.sleep(0.1)
-    raise AssertionError(f"waited {seconds:.0f} s in vain")
+    raise AssertionError(f"nothing happened within {seconds:.0f} s")
 
 
 def earlier(file: Location, seconds: float) -> None:
-    """Let a file have been written earlier."""
+    """Set the time of a file back."""
     at = file.path.stat().st_mtime - seconds
     os.utime(file.path, (at, at))
 
@@ -158,8 +168,9 @@ def test_a_queue_is_waited_for_outside_the_deadline(release: Release, caplog: py
     assert "is SUCCEEDED" in caplog.text
 
 
-def test_a_place_that_the_queue_takes_back_uses_up_no_try(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_module, "LOST_AFTER", 1.0)
+def test_a_preemption_does_not_use_up_a_try(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (executor, follow, start):
+        monkeypatch.setattr(module, "LOST_AFTER", 1.0)
     thread = release.start()
     until(lambda: release.api.jobs)
     release.suspend(release.kube.objects[CLUSTER])
@@ -173,11 +184,11 @@ def test_a_place_that_the_queue_takes_back_uses_up_no_try(release: Release, monk
 
 
 def first_folder(release: Release) -> Location:
-    """Where the Job's own attempts are: beside the plan, because nobody had pinned the source when it began."""
+    """Where the Job's own attempts are: beside the plan, because the source was not pinned when it began."""
     return open_location(release.folder / "storage" / "walk" / "plan" / "download-job")
 
 
-def test_an_attempt_that_waits_in_the_queue_is_made_anew_by_the_next_pod(release: Release) -> None:
+def test_the_next_pod_starts_a_queued_attempt_again(release: Release) -> None:
     attempt = claim_attempt(first_folder(release), about={"release": "walk", "digest": "one"})
     assert attempt is not None
     attempt.hand_over()  # its pod was killed
@@ -217,10 +228,10 @@ def test_work_is_stopped_at_its_deadline(release: Release) -> None:
     assert CLUSTER not in release.kube.objects, f"{name} gave its cluster back"
 
 
-def test_the_head_has_its_time_from_when_it_has_a_node(release: Release, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_head_has_its_start_timeout_once_it_has_a_node(release: Release, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    place = release.job().place
-    place.start(lambda: None)
+    ray_cluster = release.job().clusters.current
+    ray_cluster.start(lambda: None)
     release.api.away = True
     labels = {"groot-ray/stage": "download", "groot-ray/group": "head"}
     message = "0/3 nodes are available: 3 Insufficient cpu."
@@ -234,21 +245,21 @@ def test_the_head_has_its_time_from_when_it_has_a_node(release: Release, caplog:
             release.kube.objects[POD]["spec"]["nodeName"] = "node-1"
 
     with pytest.raises(TemporaryFailureError, match="within 0 s"):
-        wait_for_ray(place, 0.4, "", alive)
+        wait_for_ray(ray_cluster, 0.4, "", alive)
     assert time.monotonic() - began > 1.1, "its time began when it had a node"
     assert f"walk-download-head-1 waits for a node: {message}" in caplog.text
 
 
 def test_a_quota_without_a_queue_is_waited_for_too(release: Release) -> None:
-    place = release.job().place
-    place.start(lambda: None)
-    assert place.waits_for() is None
+    ray_cluster = release.job().clusters.current
+    ray_cluster.start(lambda: None)
+    assert ray_cluster.waits_for() is None
     message = 'pods "walk-download-head" is forbidden: exceeded quota: robots'
     condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreateHeadPod", "message": message}
     release.kube.objects[CLUSTER]["status"] = {"conditions": [condition]}
-    assert "exceeded quota: robots" in (place.waits_for() or "")
+    assert "exceeded quota: robots" in (ray_cluster.waits_for() or "")
     condition["reason"] = "FailedCreateWorkerPod"
-    assert place.waits_for() is None
+    assert ray_cluster.waits_for() is None
 
 
 @pytest.mark.parametrize(
@@ -265,20 +276,20 @@ def test_a_quota_without_a_queue_is_waited_for_too(release: Release) -> None:
     ],
 )
 def test_a_head_that_is_refused_for_good_is_a_mistake(release: Release, message: str, final: bool) -> None:
-    release.kube.admit = lambda item: item.update(
-        status={"conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreateHeadPod", "message": f"FailedCreateHeadPod\n{message}"}]}
-    )  # fmt: skip
+    reason = "FailedCreateHeadPod"
+    condition = {"type": "ReplicaFailure", "status": "True", "reason": reason, "message": f"{reason}\n{message}"}
+    release.kube.admit = lambda item: item.update(status={"conditions": [condition]})
     release.api.away = True
     if not final:
-        place = release.job().place
-        place.start(lambda: None)
-        assert place.waits_for() is None
+        ray_cluster = release.job().clusters.current
+        ray_cluster.start(lambda: None)
+        assert ray_cluster.waits_for() is None
         return
     with pytest.raises(
         ConfigurationError, match="Kubernetes refuses the head's pod of RayCluster walk-download"
-    ) as told:
+    ) as error:
         release.job().run()
-    assert told.value.exit_code in job_module.NEVER_AGAIN and message in str(told.value)
+    assert error.value.exit_code in NEVER_RETRIED and message in str(error.value)
     assert CLUSTER not in release.kube.objects, "given back"
     (attempt,) = attempts(first_folder(release))
     assert attempt.code == 64
@@ -294,17 +305,17 @@ def test_a_raycluster_with_unknown_fields_is_a_mistake(release: Release) -> None
         return release.kube.answer(method, path, data, content_type)
 
     job = release.job()
-    job.kube = job.place.kube = Kubernetes(answer, "robots")
+    job.kube = job.clusters.current.kube = Kubernetes(answer, "robots")
     with pytest.raises(ConfigurationError, match="refuses rayclusters/walk-download: .*spec.headGroup"):
         job.run()
     assert asked == [f"{SPACE}?fieldValidation=Strict"], "once, and typing errors count"
 
 
 @pytest.mark.parametrize("mode", ["static", "external"])
-def test_another_ray_mode_ends_what_the_one_before_left(
+def test_another_ray_mode_ends_what_the_former_one_left(
     release: Release, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Never are two attempts alive; the first may save, and its GPUs are given back."""
+    """Two attempts never run at once: the first may save, and its GPUs are given back."""
     before = claim_attempt(first_folder(release), about={"release": "walk", "digest": "one"})
     release.kube.objects[CLUSTER] = raycluster("walk-download")
     there = []
@@ -317,21 +328,21 @@ def test_another_ray_mode_ends_what_the_one_before_left(
     thread = threading.Thread(target=driver, daemon=True)
     thread.start()
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
-    told = {"mode": mode, "digest": "two", "former": ["walk-download"], "address": release.api.url}
-    job = release.job(**told, replicas={"head": 1})
-    monkeypatch.setattr(StaticPlace, "connect", lambda self: RayJobs(self.told.address, TOKEN))
+    changed = {"mode": mode, "digest": "two", "former": ["walk-download"], "address": release.api.url}
+    job = release.job(**changed, replicas={"head": 1})
+    monkeypatch.setattr(StaticCluster, "connect", lambda self: RayJobs(self.settings.address, TOKEN))
     head = "/apis/apps/v1/namespaces/robots/statefulsets/walk-download-head/scale"
     release.kube.objects[head] = {"spec": {"replicas": 0}}
     release.api.folder = release.folder
-    job.work(first_folder(release))
+    assert job.run() == 0
     thread.join(10)
-    assert there == [True], "it was asked to stop, and its cluster was left to it until then"
+    assert there == [True], "it was asked to stop, and kept its cluster until then"
     assert CLUSTER not in release.kube.objects
     assert [attempt.code for attempt in attempts(first_folder(release))] == [75, 0]
 
 
 def test_an_attempt_on_a_ray_cluster_that_stays_is_ended_first(release: Release) -> None:
-    """From external to another mode: no RayCluster is there, and the attempt lives all the same."""
+    """From external to another mode: there is no RayCluster, and yet the attempt runs."""
     before = claim_attempt(first_folder(release), about={"release": "walk", "digest": "one", "mode": "external"})
     ended = []
 
@@ -343,14 +354,14 @@ def test_an_attempt_on_a_ray_cluster_that_stays_is_ended_first(release: Release)
     thread = threading.Thread(target=driver, daemon=True)
     thread.start()
     release.api.folder = release.folder
-    release.job(digest="two").work(first_folder(release))
+    assert release.job(digest="two").run() == 0
     thread.join(10)
     assert ended == [1]
     assert [attempt.sentence for attempt in attempts(first_folder(release))][:1] == ["saved"]
     assert [attempt.code for attempt in attempts(first_folder(release))] == [75, 0]
 
 
-def test_what_a_stage_left_that_is_not_enabled_any_more_is_removed(release: Release) -> None:
+def test_what_a_disabled_stage_left_is_removed(release: Release) -> None:
     left, other = f"{SPACE}/walk-evaluate", f"{SPACE}/run-evaluate"
     release.kube.objects[other] = raycluster("run-evaluate")
     release.api.folder = release.folder
@@ -366,7 +377,7 @@ def raycluster(name: str) -> dict[str, Any]:
     return {"metadata": {"name": name, "labels": {"groot-ray/digest": "one"}}, "spec": {}}
 
 
-def test_pods_of_the_revision_before_are_gone_first(release: Release) -> None:
+def test_pods_of_the_former_revision_end_first(release: Release) -> None:
     job = release.job(mode="static", replicas={"head": 1}, cluster="walk-download-r2")
     head = "/apis/apps/v1/namespaces/robots/statefulsets/walk-download-r2-head/scale"
     release.kube.objects[head] = {"spec": {"replicas": 0}}
@@ -380,7 +391,7 @@ def test_pods_of_the_revision_before_are_gone_first(release: Release) -> None:
         if len(asked) == 2:
             del release.kube.objects[f"{POD}1"]
 
-    job.place.start(alive)
+    job.clusters.current.start(alive)
     assert asked == [0, 1]
 
 
@@ -398,12 +409,12 @@ def short_of_workers(release: Release, reason: str = "FailedCreateWorkerPod") ->
     release.kube.objects[CLUSTER]["status"] = {"conditions": [condition]}
 
 
-def test_a_quota_on_workers_ends_no_live_attempt(release: Release) -> None:
+def test_a_quota_on_workers_does_not_end_an_attempt(release: Release) -> None:
     first = release.start()
     (name,) = until(lambda: list(release.api.jobs))
     short_of_workers(release)
     last = until(lambda: last_attempt(first_folder(release)))
-    second = release.job()  # the pod that comes after the first one's eviction
+    second = release.job()  # the pod after the first one's eviction
 
     def follow() -> None:
         with suppress(GrootRayError):
@@ -422,51 +433,60 @@ def test_a_quota_on_workers_ends_no_live_attempt(release: Release) -> None:
 
 
 @pytest.mark.parametrize("reason", ["FailedCreateWorkerPod", "FailedCreateHeadPod"])
-def test_a_head_that_crashes_is_not_waited_for_without_end(release: Release, reason: str) -> None:
-    place = release.job().place
-    place.start(lambda: None)
+def test_a_head_that_crashes_is_not_waited_for_forever(release: Release, reason: str) -> None:
+    ray_cluster = release.job().clusters.current
+    ray_cluster.start(lambda: None)
     short_of_workers(release, reason)
-    assert place.waits_for() is None, "it has a node"
+    assert ray_cluster.waits_for() is None, "it has a node"
     release.api.away = True
     with pytest.raises(TemporaryFailureError, match="did not answer within"):
-        wait_for_ray(place, 0.3, "", lambda: None)
+        wait_for_ray(ray_cluster, 0.3, "", lambda: None)
 
 
-@pytest.mark.parametrize("ask", ["own_job", "is_suspended", "is_last_try", "reconnected", "give_back"])
-def test_the_order_to_go_is_swallowed_nowhere(release: Release, ask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+ASKED: dict[str, Callable[[StageJob], Any]] = {
+    "own_job": lambda job: own_job(job.kube, "robots"),
+    "is_suspended": lambda job: job.clusters.is_suspended(),
+    "is_last_try": lambda job: is_last_try(job.kube, "robots"),
+    "reconnected": lambda job: job.follower.reconnected(RayJobs("http://ray", TOKEN)),
+    "give_back": lambda job: job.clusters.give_back(),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED)
+def test_sigterm_is_never_swallowed(release: Release, ask: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOB_NAME", "walk-download-1a2b")
-    before = signal.signal(signal.SIGTERM, job_module._terminated)
+    before = signal.signal(signal.SIGTERM, terminate)
 
-    def told_to_go(*words: Any) -> Any:
+    def terminated(*words: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
         raise ServiceUnavailableError("the signal did not come")
 
     try:
         job = release.job()
-        job.kube = job.place.kube = Kubernetes(told_to_go, "robots")
-        monkeypatch.setattr(job.place, "connect", told_to_go)
+        job.kube = job.clusters.current.kube = Kubernetes(terminated, "robots")
+        monkeypatch.setattr(job.clusters.current, "connect", terminated)
         with pytest.raises(SystemExit) as end:
-            getattr(job, ask)(*([None] if ask == "reconnected" else []))
+            ASKED[ask](job)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert isinstance(end.value, PodTerminated) and end.value.code == 75
 
 
-def test_a_pod_that_is_told_to_go_leaves_its_cluster_and_its_claim_ended(
+def test_a_terminated_pod_keeps_its_cluster_and_ends_its_claim(
     release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release.api.away = True
 
-    def told_to_go(*words: Any) -> Any:
+    def terminated(*words: Any) -> Any:
         raise PodTerminated
 
-    monkeypatch.setattr(job_module, "wait_for_ray", told_to_go)
+    monkeypatch.setattr(start, "wait_for_ray", terminated)
     with pytest.raises(PodTerminated):
         release.job().run()
     assert CLUSTER in release.kube.objects
     (attempt,) = attempts(first_folder(release))
-    assert attempt.code == 75 and "told to go" in attempt.sentence
+    assert attempt.code == 75 and "was terminated" in attempt.sentence
 
 
 def test_only_work_of_this_job_counts(tmp_path: Path) -> None:
@@ -482,17 +502,17 @@ def test_only_work_of_this_job_counts(tmp_path: Path) -> None:
     record("1.adopted", 1500)
     record("1.heartbeat", 1590)
     record("1.end", 1600)
-    record("2", 2000, holder={"job": one})  # never came to work
+    record("2", 2000, holder={"job": one})  # never began to work
     record("2.end", 2900)
-    record("3", 3000, holder={"job": two})  # works for 50 s and falls silent
+    record("3", 3000, holder={"job": two})  # works for 50 s, then gives no sign
     record("3.adopted", 3100)
     record("3.heartbeat", 3150)
     assert worked(folder, one) == 100
     assert worked(folder, two) == 50
     now = time.time()
-    record("4", now - 400, holder={"host": "laptop"})  # works since it was claimed, for nobody's deadline
+    record("4", now - 400, holder={"host": "laptop"})  # works since its claim; no deadline counts it
     record("4.heartbeat", now - 2)
-    record("5", now - 60, holder={"job": one})  # is at work
+    record("5", now - 60, holder={"job": one})  # is running
     record("5.adopted", now - 40)
     record("5.heartbeat", now - 2)
     assert 140 <= worked(folder, one) < 150
@@ -509,41 +529,41 @@ def test_work_before_the_plan_and_after_it_is_added_up(release: Release, monkeyp
         earlier(folder / ATTEMPTS / "1.adopted.json", 400)
         earlier(folder / ATTEMPTS / "1.json", 400)
         if folder.path != stage:
-            release.job().check_deadline(folder)  # 400 s of 600
+            release.job().deadline.check(folder)  # 400 s of 600
     with pytest.raises(StoppedError, match="longer than its deadline of 10m"):
-        release.job().check_deadline(open_location(stage))
+        release.job().deadline.check(open_location(stage))
     monkeypatch.setenv("JOB_NAME", "walk-download-3c4d")
-    release.job().check_deadline(open_location(stage))  # another Job begins with nothing
+    release.job().deadline.check(open_location(stage))  # another Job starts at zero
 
 
 def test_a_result_that_nobody_makes_is_not_waited_for(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_module, "ABANDONED_AFTER", 0.2)
+    monkeypatch.setattr(predecessor, "ABANDONED_AFTER", 0.2)
     job = release.job("convert", after="download", after_job="walk-download-1a2b")
-    view = look(release.document, "convert")
+    before = Predecessor(job.document, job.settings, job.kube)
+    view = inspect_stage(release.document, "convert")
     running = {"metadata": {"name": "walk-download-1a2b"}, "status": {}}
     release.kube.objects[f"{JOBS}/walk-download-1a2b"] = running
 
-    def looks(seconds: float = 0.3) -> None:
-        job.look_at_predecessor(view)
+    def looks(seconds: float = 0.3) -> str:
+        assert not before.lost(view)
         time.sleep(seconds)
-        job.look_at_predecessor(view)
+        return before.lost(view)
 
-    looks()
-    attempt = claim_attempt(look(release.document, "download").folder)
+    assert not looks()
+    attempt = claim_attempt(inspect_stage(release.document, "download").folder)
     assert attempt is not None
     del release.kube.objects[f"{JOBS}/walk-download-1a2b"]
-    looks()  # a laptop makes it
+    assert not looks()  # a laptop works on it
     attempt.end(1, "its battery was empty")
-    with pytest.raises(PredecessorFailedError, match="nobody makes the result of stage download: .* is gone") as error:
-        looks()
-    assert error.value.exit_code == 66
+    sentence = looks()
+    assert "nobody makes the result of stage download: " in sentence and "no longer exists" in sentence
     complete = {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}
     release.kube.objects[f"{JOBS}/walk-download-1a2b"] = running | complete
-    with pytest.raises(PredecessorFailedError, match="is complete and left none"):
-        looks()
+    assert "is complete and left none" in before.lost(view)
 
 
-def test_a_job_ends_where_nobody_is_before_it(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_module, "ABANDONED_AFTER", 0.5)
-    with pytest.raises(PredecessorFailedError, match="give cluster.rerun another text"):
+def test_a_job_ends_without_a_predecessor(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predecessor, "ABANDONED_AFTER", 0.5)
+    with pytest.raises(PredecessorFailedError, match="change the text of cluster.rerun") as error:
         release.job("convert", after="download", after_job="walk-download-1a2b").run()
+    assert error.value.exit_code == 66

@@ -1,4 +1,4 @@
-"""`groot-ray job` as a process: what it costs while it waits, and a stage from claim to manifest on a real Ray head."""
+"""`groot-ray job` as a process: its cost while it waits, and a stage from claim to manifest on a real Ray head."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from groot_ray.experiment.document import build_document
 
 
 def write_release(helm: Helm, values: dict[str, Any], folder: Path) -> None:
-    """What the chart's ConfigMap holds, as the files that a Job's pod sees."""
+    """The chart's ConfigMap, as the files that a Job's pod sees."""
     (data,) = [item["data"] for item in of_kind(helm.render(values), "ConfigMap")]
     for name, text in data.items():
         (folder / name).write_text(text)
@@ -58,7 +58,7 @@ def test_a_waiting_job_is_small(helm4: Helm, s3, tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.wait()
-    assert process.returncode == 75, "told to go: another pod may go on"
+    assert process.returncode == 75, "terminated: another pod may continue"
 
 
 def test_a_changed_release_ends_its_old_pods(helm4: Helm, tmp_path: Path) -> None:
@@ -83,14 +83,15 @@ def test_a_changed_release_ends_its_old_pods(helm4: Helm, tmp_path: Path) -> Non
 
 
 SCRIPT = """
-ray start --head --port=6379 --dashboard-host=0.0.0.0 --num-cpus=2 --object-store-memory=100000000 --disable-usage-stats > ray.log 2>&1
+ray start --head --port=6379 --dashboard-host=0.0.0.0 --num-cpus=2 --object-store-memory=100000000 \\
+    --disable-usage-stats > ray.log 2>&1
 export PYTHONPATH={repository} JOB=1
 job() {{ python -m groot_ray.cli.main job "$1" --document {folder}/document.json; }}
 job download || {{ echo DOWNLOAD $?; cat ray.log; exit 1; }}
 job convert > first.log 2>&1 &
 first=$!
 for _ in $(seq 300); do grep -q submitted first.log && break; sleep 0.2; done
-kill -9 $first                                   # the Job's pod is lost; the driver goes on
+kill -9 $first                                   # the Job's pod is lost; the driver continues
 job convert > second.log 2>&1; echo SECOND $?
 job convert > third.log 2>&1; echo THIRD $?
 echo ==first; cat first.log; echo ==second; cat second.log; echo ==third; cat third.log

@@ -16,7 +16,7 @@ OWNED = {"namespace": "robots", "owner": "walk", "jobs": ["walk-a", "walk-gone"]
 
 
 class Server:
-    """Answers as the API server does, and keeps what was asked of it."""
+    """Answers like the API server and keeps the requests."""
 
     def __init__(self, owner: int = 200, deleted: bool = False, refused: int = 0) -> None:
         self.owner, self.deleted, self.refused = owner, deleted, refused
@@ -53,15 +53,15 @@ def test_a_release_that_is_being_removed_gets_no_owner(server: Server) -> None:
     assert own(Kubernetes(server, "robots"), OWNED) == 0 and not server.patches
 
 
-def test_a_refusal_is_told() -> None:
+def test_a_refusal_is_raised() -> None:
     with pytest.raises(ApiError, match="no"):
         own(Kubernetes(Server(refused=422), "robots"), OWNED)
 
 
-def test_the_command_runs_also_where_no_owner_can_be_written(tmp_path: Path) -> None:
+def test_the_command_runs_even_without_an_owner(tmp_path: Path) -> None:
     (tmp_path / "owned.json").write_text(json.dumps(OWNED))
     words = [sys.executable, "-m", "groot_ray.cluster.ownership", str(tmp_path / "owned.json")]
     done = subprocess.run(
         [*words, "sh", "-c", "echo ran; exit 65"], capture_output=True, text=True, env={"PATH": "/bin:/usr/bin"}
     )
-    assert (done.returncode, done.stdout) == (65, "ran\n") and "no pod" in done.stderr
+    assert (done.returncode, done.stdout) == (65, "ran\n") and "not in a pod" in done.stderr

@@ -1,4 +1,4 @@
-"""What `submit` sends, and what it keeps back."""
+"""What `submit` sends and what it does not send."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from groot_ray.cluster.ray.jobs import normal_address
+from groot_ray.cluster.submit.environment import environment_to_send, ray_token
 from groot_ray.cluster.submit.package import LIMIT, pack
-from groot_ray.cluster.submit.submit import environment_to_send, ray_token
 from groot_ray.errors import ConfigurationError
 
 
@@ -18,7 +18,7 @@ def names(data: bytes) -> list[str]:
     return zipfile.ZipFile(io.BytesIO(data)).namelist()
 
 
-def test_caches_data_and_keys_stay_here(tmp_path: Path) -> None:
+def test_caches_data_and_keys_are_not_sent(tmp_path: Path) -> None:
     for name in (
         "experiment.yaml",
         "own/code.py",
@@ -47,7 +47,7 @@ def test_equal_folders_make_equal_packages(tmp_path: Path) -> None:
     assert pack(tmp_path / "a")[0] != pack(tmp_path / "b")[0]
 
 
-def test_too_much_names_the_largest(tmp_path: Path) -> None:
+def test_a_large_folder_names_its_largest_files(tmp_path: Path) -> None:
     with (tmp_path / "large.bin").open("wb") as stream:
         stream.truncate(LIMIT + 1)
     with pytest.raises(ConfigurationError, match=r"large\.bin \(100 MiB\)"):
@@ -55,7 +55,7 @@ def test_too_much_names_the_largest(tmp_path: Path) -> None:
     assert names(pack(tmp_path, ["large.*"])[1]) == []
 
 
-def test_secrets_are_not_sent_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_not_sent_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     monkeypatch.setenv("AWS_REGION", "r")
     monkeypatch.setenv("HF_TOKEN", "t")
@@ -72,7 +72,7 @@ def test_secrets_are_not_sent_by_themselves(monkeypatch: pytest.MonkeyPatch) -> 
         environment_to_send(["NOT_THERE"])
 
 
-def test_the_token_is_found_where_ray_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_token_is_read_where_ray_reads_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     assert ray_token() is None

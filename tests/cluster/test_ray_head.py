@@ -10,6 +10,7 @@ from rendering import REPOSITORY, Helm, minimal, of_kind, settings
 
 CLIENT = """
 import json, sys, time
+from groot_ray.cluster.ray.connect import submit_patiently
 from groot_ray.cluster.ray.jobs import RayJobs
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError
 
@@ -28,8 +29,13 @@ try:
     seen["wrong token"] = "taken"
 except ConfigurationError as error:
     seen["wrong token"] = str(error)
-program = "import os, ray, time; ray.init()\\nwhile len(ray.nodes()) < 2: time.sleep(0.2)\\nprint('ODD', os.environ['ODD'], ray.get(ray.remote(os.getenv).remote('ODD')))\\nprint('RESOURCES', sorted(n['Resources'].get('CPU', 0) for n in ray.nodes()))"
-jobs.submit("one", f"python -c \\"{program}\\"", {"ODD": "a$HOME${B}$$"})
+program = "\\n".join([
+    "import os, ray, time; ray.init()",
+    "while len(ray.nodes()) < 2: time.sleep(0.2)",
+    "print('ODD', os.environ['ODD'], ray.get(ray.remote(os.getenv).remote('ODD')))",
+    "print('RESOURCES', sorted(n['Resources'].get('CPU', 0) for n in ray.nodes()))",
+])
+submit_patiently(jobs, "one", f"python -c \\"{program}\\"", {"ODD": "a$HOME${B}$$"}, 60)
 state = jobs.state("one")
 while not state.finished:
     time.sleep(0.5)
@@ -75,7 +81,7 @@ def test_rendered_command_lines_make_a_cluster(helm4: Helm, tmp_path: Path) -> N
 bash {tmp_path}/head.sh > head.log 2>&1 &
 # On one machine the worker's agents need ports of their own.
 bash -c "$(cat {tmp_path}/cpu.sh) --dashboard-agent-listen-port=52466 --metrics-export-port=8081" > cpu.log 2>&1 &
-PYTHONPATH={REPOSITORY} python {tmp_path}/client.py || {{ tail -5 head.log cpu.log; exit 1; }}
+PYTHONPATH={REPOSITORY} python {tmp_path}/client.py || {{ tail -n 5 head.log cpu.log; exit 1; }}
 if command -v wget > /dev/null; then bash {tmp_path}/probe.sh > /dev/null && echo PROBED; else echo NO WGET; fi
 """
     out = run_in_namespace(script, tmp_path, (head,))

@@ -16,7 +16,8 @@ from rendering import REPOSITORY
 
 from groot_ray.cluster.ray import log as ray_log
 from groot_ray.cluster.ray.jobs import RayJobs
-from groot_ray.cluster.ray.log import FollowedLog, text_after
+from groot_ray.cluster.ray.log import FollowedLog
+from groot_ray.cluster.ray.log_text import text_after
 from groot_ray.errors import ServiceUnavailableError
 
 TEXT = st.text(alphabet=st.sampled_from('ab"\\\n\x00\x1bué€😀\ufeff'), max_size=40)
@@ -30,8 +31,8 @@ def test_a_streamed_log_is_the_log(text: str, start: int, size: int, ascii_only:
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"<html>" + b"x" * 100, b'{"logs": "cut', b'{"logs": "cut\\u00'])
-def test_other_answers_are_no_log(data: bytes) -> None:
-    with pytest.raises(ValueError, match="no whole log"):
+def test_other_answers_are_not_logs(data: bytes) -> None:
+    with pytest.raises(ValueError, match="the log is incomplete"):
         list(text_after([data], 0))
 
 
@@ -39,28 +40,28 @@ def test_half_a_character_can_be_printed() -> None:
     assert "".join(text_after([b'{"logs": "a\\ud83d"}'], 0)) == "a?"
 
 
-def test_each_look_gives_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_read_gives_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_log, "LAST_PAUSE", 0.0)
     said: list[str] = []
     with job_api(JobApi(jobs={"one": RayJob({}, log="begun\n")})) as api:
         jobs, followed = RayJobs(api.url, TOKEN), FollowedLog("one", said.append)
-        followed.look(jobs, last=True)
+        followed.read(jobs, last=True)
         api.jobs["one"].log += "half a li"
-        followed.look(jobs, last=True)
+        followed.read(jobs, last=True)
         api.broken_log = True
-        followed.look(jobs, last=True)
+        followed.read(jobs, last=True)
         api.broken_log = False
         api.jobs["one"].log += "ne 😀\n"
-        followed.look(jobs, last=True)
-        followed.look(jobs, last=True)
+        followed.read(jobs, last=True)
+        followed.read(jobs, last=True)
         assert "".join(said) == "begun\nhalf a line 😀\n"
         api.jobs["one"].log = 5  # type: ignore[assignment]
-        with pytest.raises(ServiceUnavailableError, match="no Ray dashboard"):
+        with pytest.raises(ServiceUnavailableError, match="not a Ray dashboard"):
             list(jobs.log("one"))
 
 
 class SlowLog:
-    """Ray's job API, by a clock of its own: a transfer takes `seconds`, and the first `failures` of them fail at their end."""
+    """Ray's job API with its own clock: a transfer takes `seconds`; the first `failures` ones fail at their end."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.0, failures: int = 0) -> None:
         self.now, self.seconds, self.failures, self.asked = 1000.0, seconds, failures, 0
@@ -84,27 +85,27 @@ def test_a_long_log_is_read_less_often_but_often_enough(
 ) -> None:
     jobs = SlowLog(monkeypatch, seconds)
     followed = FollowedLog("one", lambda text: jobs.pass_by(100))  # a terminal that stands still
-    followed.look(jobs)
+    followed.read(jobs)
     jobs.pass_by(pause - 0.05)
-    followed.look(jobs)
+    followed.read(jobs)
     assert jobs.asked == 1
     jobs.pass_by(0.1)
-    followed.look(jobs)
+    followed.read(jobs)
     assert jobs.asked == 2
 
 
-def test_a_failure_puts_no_look_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_does_not_delay_the_next_read(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs, said = SlowLog(monkeypatch, seconds=60, failures=1), []
     followed = FollowedLog("one", said.append)
-    followed.look(jobs)
-    followed.look(jobs)
+    followed.read(jobs)
+    followed.read(jobs)
     assert said == ["line 2\n"]
 
 
 @pytest.mark.parametrize(("failures", "said"), [(0, ["line 1\n"]), (3, ["line 4\n"]), (9, [])])
 def test_the_last_lines_are_asked_for_again(failures: int, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     jobs, heard = SlowLog(monkeypatch, failures=failures), []
-    FollowedLog("one", heard.append).look(jobs, last=True)
+    FollowedLog("one", heard.append).read(jobs, last=True)
     assert heard == said and jobs.asked == min(failures + 1, ray_log.LAST_TRIES)
 
 
@@ -123,8 +124,8 @@ def peak():
 jobs, log = RayJobs(sys.argv[1], sys.argv[2]), FollowedLog("long", say)
 jobs.state("long")
 before = peak()
-log.look(jobs, last=True)
-log.look(jobs, last=True)
+log.read(jobs, last=True)
+log.read(jobs, last=True)
 print(seen, before, peak())
 """
 

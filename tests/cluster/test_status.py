@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from api_server import ApiServer
 
-from groot_ray.cluster.status.pipeline import planning_folder
 from groot_ray.cluster.status.status import describe
 from groot_ray.experiment.document import Document, build_document
 from groot_ray.stages import run_stage
+from groot_ray.stages.place import planning_folder
 from groot_ray.storage.lease import claim_attempt
 
 SPACE = "/api/v1/namespaces/robots"
@@ -68,7 +68,9 @@ def test_what_is_in_storage_outlives_the_jobs(document: Document) -> None:
     kube = release(document)
     assert lines(kube)["download"].split()[1] == "gone"
     run_stage(document, "download")
-    attempt = claim_attempt(planning_folder(document, "convert"), name=lambda number: {"submission": f"sent-{number}"})
+    attempt = claim_attempt(
+        planning_folder(document.experiment, "convert"), name=lambda number: {"submission": f"sent-{number}"}
+    )
     assert attempt is not None
     assert lines(kube)["convert"].split()[1:] == ["gone", "Ray", "job", "sent-1", "RUNNING"]
     attempt.end(65, "episode 3 is broken")
@@ -76,7 +78,7 @@ def test_what_is_in_storage_outlives_the_jobs(document: Document) -> None:
     assert lines(kube)["convert"].split()[1:] == ["gone", "Ray", "job", "sent-1", "FAILED"]
 
 
-def test_an_endpoint_that_is_no_address_is_told(
+def test_an_invalid_endpoint_gives_a_warning(
     document: Document, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://minio:abc")
@@ -85,7 +87,7 @@ def test_an_endpoint_that_is_no_address_is_told(
     kube = release(build_document(data))
     put(kube, "convert", "job", f"{JOBS}/walk-convert-1a2b")
     assert "waiting  Job walk-convert-1a2b" in lines(kube)["convert"]
-    assert "the storage endpoint http://minio:abc is no address" in caplog.text
+    assert "the storage endpoint http://minio:abc is not an address" in caplog.text
 
 
 def test_storage_knows_the_ray_job_better_than_a_long_log(document: Document) -> None:
@@ -95,7 +97,8 @@ def test_storage_knows_the_ray_job_better_than_a_long_log(document: Document) ->
     kube.logs["walk-convert-1a2b-x"] = "12:00:00 Ray job walk-convert-key-1 is RUNNING\n" + "12:00:01 noise\n" * 9000
     for number in (1, 2):
         attempt = claim_attempt(
-            planning_folder(document, "convert"), name=lambda number: {"submission": f"walk-convert-key-{number}"}
+            planning_folder(document.experiment, "convert"),
+            name=lambda number: {"submission": f"walk-convert-key-{number}"},
         )
         assert attempt is not None
         assert f"Ray job walk-convert-key-{number} RUNNING" in lines(kube)["convert"]
@@ -113,7 +116,7 @@ def test_storage_that_cannot_be_reached_hides_nothing_else(document: Document, m
     assert "waiting  Job walk-convert-1a2b" in lines(kube)["convert"]
 
 
-def test_a_cluster_that_the_operator_refuses_is_told(document: Document) -> None:
+def test_a_cluster_that_the_operator_rejects_gives_advice(document: Document) -> None:
     kube = release(document)
     put(kube, "convert", "job", f"{JOBS}/walk-convert-1a2b")
     put(kube, "convert", "ray", "/apis/ray.io/v1/namespaces/robots/rayclusters/walk-convert")

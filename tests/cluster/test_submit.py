@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -12,23 +13,22 @@ from typing import Any
 import pytest
 from job_api import TOKEN, JobApi, RayJob, job_api, seen_by_process
 
+from groot_ray.cluster.doctor.checks import check as examine
 from groot_ray.cluster.ray import log as ray_log
 from groot_ray.cluster.ray.jobs import RayJobs
-from groot_ray.cluster.status.pipeline import experiment_location
-from groot_ray.cluster.submit import submit as module
-from groot_ray.cluster.submit.submit import (
-    Bar,
-    Submission,
-    follow_submission,
-    logs,
-    status,
-    stop,
-    submissions,
-    submit,
-    write_down,
-)
+from groot_ray.cluster.submit import follow as follow_module
+from groot_ray.cluster.submit import send as send_module
+from groot_ray.cluster.submit.bar import Bar
+from groot_ray.cluster.submit.follow import follow_submission
+from groot_ray.cluster.submit.logs import logs
+from groot_ray.cluster.submit.send import submit
+from groot_ray.cluster.submit.status import status
+from groot_ray.cluster.submit.stop import stop
+from groot_ray.cluster.submit.submissions import Submission, record, submissions
 from groot_ray.errors import ConfigurationError, GrootRayError, ServiceUnavailableError, TemporaryFailureError
 from groot_ray.experiment.document import load_document
+from groot_ray.experiment.stages import unknown_stage
+from groot_ray.stages.place import experiment_location
 from groot_ray.storage.lease import adopt_attempt, claim_attempt
 from groot_ray.storage.location import Location, open_location
 from groot_ray.storage.status import STATUS
@@ -42,7 +42,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobApi]:
 
 
 def experiment(folder: Path, source: Path | str = "s3://bucket/recordings", storage: str = "", **more: Any) -> Path:
-    """An experiment file in a folder of its own, with the storage beside it."""
+    """An experiment file in its own folder, with the storage beside it."""
     path = folder / "own" / "experiment.json"
     path.parent.mkdir(exist_ok=True)
     content = {
@@ -55,7 +55,7 @@ def experiment(folder: Path, source: Path | str = "s3://bucket/recordings", stor
     return path
 
 
-def test_an_experiment_is_sent_run_and_looked_after(
+def test_an_experiment_is_sent_run_and_shown(
     api: JobApi, aloha_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     api.folder = tmp_path
@@ -72,7 +72,7 @@ def test_an_experiment_is_sent_run_and_looked_after(
     api.jobs.clear()
     assert "its Ray head was replaced" in status(str(path))
     api.away = True
-    assert "cannot be asked from here" in status(str(path))
+    assert "cannot be reached from here" in status(str(path))
 
 
 def test_a_lost_answer_starts_nothing_twice(api: JobApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,10 +82,10 @@ def test_a_lost_answer_starts_nothing_twice(api: JobApi, tmp_path: Path, capsys:
     assert api.asked.count("POST /api/jobs/") == 2
 
 
-def test_a_submission_without_any_answer_is_named(api: JobApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SUBMITTING", 0.0)
+def test_a_submission_without_an_answer_is_named(api: JobApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(send_module, "SUBMITTING", 0.0)
     api.lose = 1
-    with pytest.raises(ServiceUnavailableError, match="if it took the submission all the same, that is walk-"):
+    with pytest.raises(ServiceUnavailableError, match="if Ray took the submission nevertheless, it is walk-"):
         submit(experiment(tmp_path), api.url, follow=False)
 
 
@@ -107,7 +107,7 @@ def test_storage_that_only_the_cluster_reaches(
     assert "this machine has no credentials for object storage" in caplog.text
 
 
-def test_storage_that_refuses_is_told_before_anything_is_sent(
+def test_nothing_is_sent_if_storage_refuses(
     api: JobApi, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable, value in s3.server.environment.items():
@@ -116,11 +116,11 @@ def test_storage_that_refuses_is_told_before_anything_is_sent(
         submit(experiment(tmp_path, storage="s3://not-there/experiments"), api.url)
     assert not api.asked
     name = submit(experiment(tmp_path, storage=f"s3://{s3.name}/experiments"), api.url, follow=False)
-    root = experiment_location(load_document(tmp_path / "own" / "experiment.json"))
+    root = experiment_location(load_document(tmp_path / "own" / "experiment.json").experiment)
     assert [sent.id for sent in submissions(root)] == [name]
 
 
-def test_training_in_the_commands_own_process_is_not_sent(api: JobApi, tmp_path: Path) -> None:
+def test_training_in_process_is_not_sent(api: JobApi, tmp_path: Path) -> None:
     path = experiment(tmp_path, training={"num_workers": 0})
     with pytest.raises(ConfigurationError, match="num_workers: 0 trains inside"):
         submit(path, api.url)
@@ -130,18 +130,18 @@ def test_training_in_the_commands_own_process_is_not_sent(api: JobApi, tmp_path:
     submit(path, api.url, stages=["download", "convert"], follow=False)
 
 
-# --- following --------------------------------------------------------------------------------------------------------------------
+# --- following ---
 
 
 @pytest.fixture
 def sent(api: JobApi) -> RayJob:
-    """A submission named one that runs."""
+    """A running submission named one."""
     api.jobs["one"] = RayJob({}, log="begun\n")
     return api.jobs["one"]
 
 
 class Following:
-    """`follow_submission` beside the test."""
+    """`follow_submission` in a thread."""
 
     def __init__(self, api: JobApi) -> None:
         self.error: BaseException | None = None
@@ -161,7 +161,7 @@ class Following:
 
 
 def wait_for(text: str, capsys: pytest.CaptureFixture[str], seen: str = "") -> str:
-    """Wait until something was printed; returns all that was."""
+    """Wait until `text` was printed; returns everything printed."""
     end = time.monotonic() + 30
     while text not in seen and time.monotonic() < end:
         time.sleep(0.05)
@@ -179,7 +179,7 @@ def test_a_lost_connection_is_survived(
     end = time.monotonic() + 30
     while "the connection is lost" not in caplog.text and time.monotonic() < end:
         time.sleep(0.05)
-    assert "the job goes on, trying again" in caplog.text and following.thread.is_alive()
+    assert "the job continues, trying again" in caplog.text and following.thread.is_alive()
     sent.log += "meanwhile\n"
     sent.end("SUCCEEDED", 0)
     api.away = False
@@ -187,14 +187,16 @@ def test_a_lost_connection_is_survived(
     assert wait_for("one is done", capsys, seen) == "begun\nmeanwhile\none is done\n", "everything once"
 
 
-def test_a_connection_that_stays_lost_is_told(api: JobApi, sent: RayJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.5)
+def test_a_connection_that_stays_lost_ends_the_command(
+    api: JobApi, sent: RayJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow_module, "PATIENCE", 0.5)
     api.away = True
     error = Following(api).end()
-    assert isinstance(error, TemporaryFailureError) and "the job goes on without this terminal" in str(error)
+    assert isinstance(error, TemporaryFailureError) and "the job continues without this terminal" in str(error)
 
 
-def test_a_replaced_head_is_told(api: JobApi) -> None:
+def test_a_replaced_head_ends_the_command(api: JobApi) -> None:
     error = Following(api).end()
     assert isinstance(error, TemporaryFailureError) and "the Ray head was replaced" in str(error)
 
@@ -212,14 +214,14 @@ def test_what_failed_gives_its_exit_code(
     assert capsys.readouterr().out == "begun\n"
 
 
-def test_a_log_that_cannot_be_read_hides_no_end(api: JobApi, sent: RayJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_log_does_not_hide_the_end(api: JobApi, sent: RayJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_log, "LAST_PAUSE", 0.0)
     api.broken_log = True
     sent.end("SUCCEEDED", 0)
     assert Following(api).end() is None
 
 
-# --- looking after ----------------------------------------------------------------------------------------------------------------
+# --- status, logs and stop ---
 
 
 @pytest.fixture
@@ -229,7 +231,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Location:
     return open_location(tmp_path) / "walk"
 
 
-def test_the_bar_shows_the_stage_at_work(root: Location, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bar_shows_the_running_stage(root: Location, capsys: pytest.CaptureFixture[str]) -> None:
     bar = Bar(root)
     try:
         bar.update()
@@ -259,7 +261,7 @@ def test_the_bar_shows_the_stage_at_work(root: Location, capsys: pytest.CaptureF
 def test_stop_saves_first_and_then_ends_the_ray_job(api: JobApi, sent: RayJob, root: Location) -> None:
     with pytest.raises(ConfigurationError, match="holds no experiment"):
         stop(root.uri)
-    write_down(root, Submission("one", api.url, "2026-01-01T00:00:00Z"))
+    record(root, Submission("one", api.url, "2026-01-01T00:00:00Z"))
     folder = root / "finetune" / "key"
     claimed = claim_attempt(folder)
     claimed.hand_over()
@@ -273,7 +275,7 @@ def test_stop_saves_first_and_then_ends_the_ray_job(api: JobApi, sent: RayJob, r
 
     saving = threading.Thread(target=save)
     saving.start()
-    assert "attempt 1 is at work" in status(root.uri)
+    assert "attempt 1 is running" in status(root.uri)
     said = stop(root.uri)
     saving.join()
     assert said == f"finetune: saved checkpoint-12\none: stopped at {api.url}"
@@ -282,6 +284,24 @@ def test_stop_saves_first_and_then_ends_the_ray_job(api: JobApi, sent: RayJob, r
     assert stop(root.uri) == "nothing is running"
 
 
-def test_stop_tells_what_does_not_stop(root: Location) -> None:
+def test_stop_names_what_does_not_stop(root: Location) -> None:
     with claim_attempt(root / "convert" / "key"):
         assert stop(root.uri, wait=0.1) == "convert: did not stop within 0 s"
+
+
+def test_a_stage_that_is_not_declared_is_rejected(api: JobApi, tmp_path: Path) -> None:
+    path = experiment(tmp_path)
+    said = re.escape(unknown_stage("finetun"))
+    assert "did you mean 'finetune'?" in unknown_stage("finetun")
+    with pytest.raises(ConfigurationError, match=f"^{said}$"):
+        submit(path, api.url, stages=["finetun"])
+    with pytest.raises(ConfigurationError, match=f"^{said}$"):
+        list(logs(str(path), "finetun"))
+    with pytest.raises(ConfigurationError, match=f"^{said}$"):
+        stop(str(path), "finetun")
+    content = json.loads(path.read_text()) | {"cluster": {"stages": {"finetun": {"after": "convert"}}}}
+    path.write_text(json.dumps(content))
+    for ask in (lambda: submit(path, api.url), lambda: status(str(path)), lambda: examine(load_document(path))):
+        with pytest.raises(ConfigurationError, match=said):
+            ask()
+    assert not api.jobs

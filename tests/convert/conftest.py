@@ -10,7 +10,7 @@ from datasets import write_ball2
 
 @pytest.fixture(scope="session")
 def ball2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The in-house form: 30 hertz, AV1, 480 x 640, three cameras without prefix, six columns."""
+    """The in-house format: 30 hertz, AV1, 480 x 640, three cameras without prefix, six columns."""
     return write_ball2(
         tmp_path_factory.mktemp("recordings") / "ball2_groot", episodes=[45, 30], tasks=("lift", "hand over")
     )
@@ -18,7 +18,7 @@ def ball2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve short episodes with small pictures, for tests of the pipeline."""
+    """Twelve short episodes with small images, for tests of the pipeline."""
     lengths = [24 + 3 * (i % 5) for i in range(12)]
     return write_ball2(
         tmp_path_factory.mktemp("recordings") / "many",

@@ -1,4 +1,4 @@
-"""What has to be equal however a conversion went."""
+"""Contents that must be equal however a conversion ran."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Hash of every file of the converted parts, by path: what has to be equal however a conversion went."""
+    """Hash of every file of the converted parts, by path."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))

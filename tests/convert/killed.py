@@ -1,25 +1,34 @@
-"""A conversion in a process of its own, for tests that kill it: ``python killed.py SOURCE OUTPUT [skip-bad]``."""
+"""A conversion in its own process, for tests that kill it: ``python killed.py SOURCE OUTPUT [skip-bad]``."""
 
 from __future__ import annotations
 
 import sys
 
 from groot_ray.convert import pipeline
+from groot_ray.convert.finish import ConversionSummary
+from groot_ray.convert.plan import ConversionRequest
+from groot_ray.convert.splits import split_episodes
+from groot_ray.dataset.source.formats import open_source
 from groot_ray.embodiment.load import load_embodiment
 from groot_ray.experiment.schema import ConversionOptions, SplitOptions
 from groot_ray.ray_session import ensure_ray
-from groot_ray.storage import open_location
+from groot_ray.storage import Location, open_location
 
 OPTIONS = ConversionOptions(resolution=64)
 SPLITS = SplitOptions(validation=2, test=3, seed=1)
 
 
-def convert(source: str, output: str, **changes: object):
+def convert(source: str, output: str, **changes: object) -> ConversionSummary:
     """The conversion that the tests compare."""
+    return pipeline.convert_dataset(request(open_location(source), open_location(output), **changes))
+
+
+def request(source: Location, output: Location, **changes: object) -> ConversionRequest:
+    """Its request; `changes` are conversion options."""
+    recording = open_source(source)
+    splits = split_episodes([episode.index for episode in recording.episodes], SPLITS)
     options = OPTIONS.model_copy(update=changes)
-    return pipeline.convert_dataset(
-        open_location(source), load_embodiment("trossen_mobile"), options, SPLITS, open_location(output)
-    )
+    return ConversionRequest(recording, load_embodiment("trossen_mobile"), options, splits, output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One episode as a function: numbers, pictures, and an error for everything that can be broken."""
+"""One episode as a function: numbers, images, and an error for every kind of damage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from datasets import write_ball2, write_parquet
 
 from groot_ray.convert.episode import Numbering, convert_episode, to_table
 from groot_ray.convert.measure import measure_episode
-from groot_ray.dataset.source.lerobot_v2 import SourceDataset, open_source
+from groot_ray.dataset.source.formats import open_source
+from groot_ray.dataset.source.recording import Recording
 from groot_ray.embodiment.load import load_embodiment
 from groot_ray.errors import DataError
 from groot_ray.experiment.schema import ConversionOptions
@@ -28,11 +29,11 @@ from groot_ray.video.transform import fit_frame
 OPTIONS = ConversionOptions()
 
 
-def opened(path: Path) -> SourceDataset:
+def opened(path: Path) -> Recording:
     return open_source(open_location(path))
 
 
-def numbered(source: SourceDataset, index: int, embodiment) -> Numbering:
+def numbered(source: Recording, index: int, embodiment) -> Numbering:
     tasks = measure_episode(source, index, embodiment, OPTIONS).tasks
     return Numbering(7, 100, {task: 3 + i for i, task in enumerate(tasks)})
 
@@ -59,14 +60,14 @@ def test_numbers_of_a_real_episode(aloha_dataset: Path, tmp_path: Path) -> None:
     assert set(table["episode_index"].to_pylist()) == {7} and set(table["task_index"].to_pylist()) == {3}
 
 
-def test_pictures_of_a_real_episode(aloha_dataset: Path, tmp_path: Path) -> None:
-    """Converted frames are near what a live camera's frames become; encoding is what differs most."""
+def test_images_of_a_real_episode(aloha_dataset: Path, tmp_path: Path) -> None:
+    """Converted frames are close to a live camera's processed frames; encoding makes most of the difference."""
     embodiment, source = load_embodiment("aloha_gr1"), opened(aloha_dataset)
     files = convert_episode(source, 0, numbered(source, 0, embodiment), embodiment, OPTIONS, tmp_path)
     video = files["videos/chunk-000/ego_view/episode_000007.mp4"]
     info = probe(video)
     assert (info.codec, info.width, info.height, info.frames, info.fps, info.gop) == ("h264", 256, 256, 160, 20.0, 2)
-    with source.video(0, "observation.images.top").as_local() as path:
+    with source.clip(0, "observation.images.top").location.as_local() as path:
         live = [
             fit_frame(frame, 256, "crop")
             for frame in frames(path, [min(int((i / 20) * 50), 399) for i in (0, 61, 159)])
@@ -111,7 +112,7 @@ def test_real_humanoid_recording(shared_dir: Path, tmp_path: Path) -> None:
     assert probe(video).frames == len(table)
 
 
-def test_every_rule_and_fit_gives_as_many_pictures_as_rows(many: Path, tmp_path: Path) -> None:
+def test_every_rule_and_fit_gives_as_many_images_as_rows(many: Path, tmp_path: Path) -> None:
     embodiment, source = load_embodiment("trossen_mobile"), opened(many)
     cameras = [
         camera.model_copy(update={"fit": fit})
@@ -187,7 +188,7 @@ def remove(path: Path) -> None:
 
 
 def shorten(path: Path) -> None:
-    """A video with fewer frames than rows: that of the episode before."""
+    """Use the previous episode's video, which has fewer frames than this episode has rows."""
     folder = path / "videos/chunk-000/cam_high"
     shutil.copy(folder / "episode_000000.mp4", folder / "episode_000001.mp4")
 
@@ -198,7 +199,7 @@ def truncate_parquet(path: Path) -> None:
 
 
 BREAKAGES: list[tuple[Callable[[Path], None], str]] = [
-    (slow_down, r"recorded at 10 frames per second, fewer than the 20"),
+    (slow_down, r"recorded at 10 frames per second, fewer than the target"),
     (narrow, r"column 'action' has 15 dimensions, but meta/info.json says 16"),
     (drop_column, r"column 'observation.state' is missing"),
     (cut, r"camera 'observation.images.cam_left_wrist'.*truncated"),

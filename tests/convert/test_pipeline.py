@@ -1,4 +1,4 @@
-"""Whole conversions on a real Ray: complete parts, broken episodes, kills at any point, two runs at once, S3."""
+"""Complete conversions on a real Ray: complete parts, broken episodes, kills at any point, two runs at once, S3."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from converted import contents
-from killed import OPTIONS, SPLITS, convert
+from killed import SPLITS, convert, request
 
 from groot_ray.convert import pipeline, stream
 from groot_ray.convert.ledger import Ledger
+from groot_ray.convert.plan import ConversionRequest
 from groot_ray.convert.splits import split_episodes
 from groot_ray.dataset.groot.dataset import GrootDataset, layout
+from groot_ray.dataset.source.formats import open_source
 from groot_ray.embodiment.load import load_embodiment
+from groot_ray.embodiment.modality import modality_configs
 from groot_ray.errors import ConfigurationError, DataError, TemporaryFailureError
 from groot_ray.experiment.schema import ConversionOptions, SplitOptions
 from groot_ray.storage import open_location
@@ -34,14 +37,14 @@ pytestmark = pytest.mark.usefixtures("one_ray")
 
 @pytest.fixture(scope="module")
 def whole(many: Path, one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The conversion of `many` that nothing disturbed."""
+    """An undisturbed conversion of `many`."""
     output = tmp_path_factory.mktemp("whole")
     convert(str(many), str(output))
     return output
 
 
 def check_complete(part: Path, source: Path, chosen: tuple[int, ...]) -> None:
-    """A part stands by itself: numbered from 0, meta data that agree with the files, numbers of the right source episodes."""
+    """A part is complete: numbered from 0, with matching metadata and the numbers of the right source episodes."""
     dataset = GrootDataset(part)
     info = dataset.info
     lengths = [e.length for e in dataset.episodes]
@@ -63,7 +66,7 @@ def check_complete(part: Path, source: Path, chosen: tuple[int, ...]) -> None:
         first += len(table)
     assert len(list(part.rglob("*.parquet"))) == len(chosen)
     assert len(list(part.rglob("*.mp4"))) == len(chosen) * len(dataset.modality.video)
-    configs = dataset.embodiment.modality_configs()
+    configs = modality_configs(dataset.embodiment)
     assert np.shape(dataset.relative_stats["left_arm"]["mean"]) == (16, 7)
     states = np.concatenate([dataset.arrays(i).state["left_arm"] for i in range(len(chosen))]).astype(np.float64)
     cut = dataset.modality.slice("state", "left_arm")
@@ -98,10 +101,10 @@ def test_other_options_do_not_mix(whole: Path, many: Path) -> None:
     assert contents(whole)
 
 
-def test_a_folder_with_other_files_is_refused(many: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_rejected(many: Path, tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "precious.txt").write_text("mine")
-    with pytest.raises(ConfigurationError, match="not of a conversion"):
+    with pytest.raises(ConfigurationError, match="no conversion wrote"):
         convert(str(many), str(tmp_path))
     assert (tmp_path / "train" / "precious.txt").read_text() == "mine" and not (
         tmp_path / "conversion/plan.json"
@@ -114,13 +117,10 @@ def test_one_worker_gives_the_same_bytes(whole: Path, many: Path, tmp_path: Path
 
 
 def test_the_demos_episodes(aloha_dataset: Path, tmp_path: Path) -> None:
-    summary = pipeline.convert_dataset(
-        open_location(aloha_dataset),
-        load_embodiment("aloha_gr1"),
-        ConversionOptions(),
-        SplitOptions(train=2, test=1),
-        open_location(tmp_path),
-    )
+    recording = open_source(open_location(aloha_dataset))
+    splits = split_episodes([episode.index for episode in recording.episodes], SplitOptions(train=2, test=1))
+    robot, output = load_embodiment("aloha_gr1"), open_location(tmp_path)
+    summary = pipeline.convert_dataset(ConversionRequest(recording, robot, ConversionOptions(), splits, output))
     assert summary.parts == {"train": {"episodes": 2, "frames": 320}, "test": {"episodes": 1, "frames": 160}}
     assert summary.unused == (3,)
     assert json.loads((tmp_path / "conversion/report.json").read_text())["episodes_in_no_part"] == [3]
@@ -130,7 +130,7 @@ def test_the_demos_episodes(aloha_dataset: Path, tmp_path: Path) -> None:
 
 
 def test_where_the_source_is_does_not_matter(whole: Path, many: Path, tmp_path: Path) -> None:
-    """The same recordings at another place (another node's disk) go on with what is there; other recordings do not."""
+    """The same recordings elsewhere (another node's disk) continue the conversion; other recordings do not."""
     shutil.copytree(whole, tmp_path / "out")
     shutil.copytree(many, tmp_path / "moved")
     assert convert(str(tmp_path / "moved"), str(tmp_path / "out")).parts == convert(str(many), str(whole)).parts
@@ -142,7 +142,9 @@ def test_where_the_source_is_does_not_matter(whole: Path, many: Path, tmp_path: 
 
 @pytest.fixture
 def broken(many: Path, tmp_path: Path) -> Path:
-    """Episode 4 lost its last video frames, 7 its parquet file, and 9 has a damaged picture: found at different moments."""
+    """Episode 4 lost its last video frames, 7 its parquet file, 9 has a damaged image: each is found at a different
+    moment.
+    """
     path = tmp_path / "broken"
     shutil.copytree(many, path)
     videos = path / "videos/chunk-000/cam_high"
@@ -208,14 +210,14 @@ def wait_for(condition, process: subprocess.Popen | None = None, seconds: float 
         time.sleep(0.02)
 
 
-def test_a_killed_conversion_goes_on(whole: Path, many: Path, tmp_path: Path) -> None:
-    """SIGKILL of the driver after some episodes, with one file half-written; going on does not do finished work again."""
+def test_a_killed_conversion_continues(whole: Path, many: Path, tmp_path: Path) -> None:
+    """SIGKILL of the driver after some episodes, with one file half-written; finished work is not repeated."""
     process = start(many, tmp_path)
     wait_for(lambda: len(list(tmp_path.glob("*/data/*/*.parquet"))) >= 4, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "conversion/report.json").exists()
-    time.sleep(1.0)  # Ray's processes end with their driver
+    time.sleep(1.0)  # Ray's processes end after their driver
     finished = {path: path.stat().st_ino for path in tmp_path.glob("*/data/*/*.parquet")}
     assert 4 <= len(finished) < 12
     (tmp_path / "train/data/chunk-000/.groot-ray-0123.partial").write_bytes(b"half")
@@ -258,12 +260,12 @@ def test_killed_workers_are_replaced(whole: Path, many: Path, tmp_path: Path) ->
 
 
 def test_killed_while_closing_gaps(broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of a conversion, cut off after each of its writes in turn, ends the same when begun again."""
+    """The end of a conversion, interrupted after each of its writes in turn, gives the same result when restarted."""
     expected = tmp_path / "expected"
     convert(str(broken), str(expected), skip_bad=True)
     output = tmp_path / "out"
     shutil.copytree(expected, output)
-    # Back to the moment when all episodes are listed and none has moved: converting again puts them under their first numbers.
+    # Back to the moment when all episodes are listed and none has moved: reconverting restores their first numbers.
     for part in ("train", "validation", "test"):
         shutil.rmtree(output / part)
     (output / "conversion/report.json").unlink()
@@ -273,7 +275,7 @@ def test_killed_while_closing_gaps(broken: Path, tmp_path: Path, monkeypatch: py
         pass
 
     class Lease:
-        """Fails at the n-th check in this process; tasks in workers have copies that do not count."""
+        """Fails at the n-th check in this process; copies in workers do not count."""
 
         def __init__(self, checks: int) -> None:
             self.left = checks
@@ -290,12 +292,7 @@ def test_killed_while_closing_gaps(broken: Path, tmp_path: Path, monkeypatch: py
     for checks in range(1, 200):
         try:
             pipeline.convert_dataset(
-                open_location(broken),
-                load_embodiment("trossen_mobile"),
-                OPTIONS.model_copy(update={"skip_bad": True}),
-                SPLITS,
-                open_location(output),
-                attempt=Lease(checks),
+                request(open_location(broken), open_location(output), skip_bad=True), attempt=Lease(checks)
             )
             break
         except PowerCut:
@@ -324,25 +321,25 @@ def test_two_runs_at_once_do_the_work_once(whole: Path, many: Path, tmp_path: Pa
     assert sorted(sources) == list(range(12))
 
 
-def test_a_run_that_was_taken_over_gives_way(
+def test_a_run_that_was_taken_over_stops(
     whole: Path, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A holder that was thought dead: nothing of it is written after the next attempt was claimed."""
+    """A holder presumed dead writes nothing after the next attempt was claimed."""
     attempt = claim_attempt(open_location(tmp_path / "conversion"))
     monkeypatch.setenv("GROOT_RAY_LEASE_SILENCE", "0")
     successor = claim_attempt(open_location(tmp_path / "conversion"))
     monkeypatch.delenv("GROOT_RAY_LEASE_SILENCE")
-    arguments = open_location(many), load_embodiment("trossen_mobile"), OPTIONS, SPLITS, open_location(tmp_path)
-    with pytest.raises(TemporaryFailureError, match="gives way"):
-        pipeline.convert_dataset(*arguments, attempt=attempt)
+    asked = request(open_location(many), open_location(tmp_path))
+    with pytest.raises(TemporaryFailureError, match="was taken over by a later attempt"):
+        pipeline.convert_dataset(asked, attempt=attempt)
     assert not contents(tmp_path) and not (tmp_path / "conversion/plan.json").exists()
-    pipeline.convert_dataset(*arguments, attempt=successor)
+    pipeline.convert_dataset(asked, attempt=successor)
     successor.end(0, "done")
     assert contents(tmp_path) == contents(whole)
 
 
 def test_on_s3(whole: Path, many: Path, tmp_path: Path, s3) -> None:
-    """Source and output in object storage; workers reach it by the environment."""
+    """Source and output are in object storage, which workers reach through the environment."""
     from groot_ray.storage.tree import download_tree, upload_tree
 
     upload_tree(many, s3.location / "recordings")

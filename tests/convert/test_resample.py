@@ -1,4 +1,4 @@
-"""Resampling rules against the slow obvious versions."""
+"""Resampling rules against slow, obvious versions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_by_index_is_the_published_rule(n: int, fps: float, target: float) -> No
 
 
 def test_by_index_is_not_integer_arithmetic() -> None:
-    """At 30 hertz frame 37 falls just below 55.5 ... and at 100 hertz frame 23 * 5 = 115 just below 115: float64 decides."""
+    """At 30 Hz frame 37 falls just below 55.5, at 100 Hz frame 23 * 5 = 115 just below 115: float64 decides."""
     n, fps = 100_000, 100
     indices = by_index(n, fps, 20).indices
     integers = np.arange(len(indices)) * fps // 20
@@ -70,7 +70,7 @@ def test_without_gaps_timestamps_keep_the_pace_of_the_index_rule(n: int, fps: in
 
 
 def test_timestamps_must_increase() -> None:
-    with pytest.raises(ValueError, match=r"at row 2 does not come after"):
+    with pytest.raises(ValueError, match=r"at row 2 is not later than"):
         by_timestamp(np.array([0.0, 0.05, 0.05, 0.1]), 20, 20)
 
 

@@ -1,4 +1,4 @@
-"""Dealing episodes out to the parts."""
+"""Splitting episodes into the parts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def parts(total: int, **options) -> tuple[list[int], ...]:
 
 
 def test_the_in_house_report() -> None:
-    """25 episodes, 19 to train, 5 to test: one is in no part."""
+    """25 episodes, 19 for training, 5 for testing: one is in no part."""
     assert parts(25, train=19, test=5) == (list(range(19)), [], list(range(19, 24)), [24])
     assert parts(25, train=19, test=5, validation=1) == (list(range(19)), [24], list(range(19, 24)), [])
 
@@ -81,5 +81,5 @@ def test_gaps_in_the_numbers_of_the_source_stay() -> None:
     ],
 )
 def test_more_than_there_are(options: dict) -> None:
-    with pytest.raises(ConfigurationError, match="4 episodes cannot give"):
+    with pytest.raises(ConfigurationError, match="more than 4 episodes allow"):
         parts(4, **options)

@@ -13,9 +13,10 @@ import pytest
 from groot_ray.dataset.groot.dataset import GrootDataset
 from groot_ray.dataset.groot.key_statistics import relative_keys
 from groot_ray.embodiment import load_embodiment
+from groot_ray.embodiment.modality import modality_configs
 from groot_ray.errors import DataError
 
-CONFIGS = load_embodiment("aloha_gr1_full").modality_configs()
+CONFIGS = modality_configs(load_embodiment("aloha_gr1_full"))
 
 
 @pytest.fixture
@@ -76,9 +77,9 @@ def test_a_sample_of_our_own_conversion(groot):
     np.testing.assert_array_equal(sample["state"]["waist"], state[24:25, 41:44])
     assert set(sample["state"]) == {"left_arm", "left_hand", "right_arm", "right_hand", "waist"}
     assert sample["action_valid"].all() and sample["language"] == "pick up the ball" and sample["tag"] == "GR1"
-    picture = sample["images"]["ego_view"]
-    assert picture.shape == (1, 64, 64, 3) and picture.dtype == np.uint8
-    assert abs(float(picture[..., 0].mean()) - 4 * 24) < 4  # the red tells the frame
+    image = sample["images"]["ego_view"]
+    assert image.shape == (1, 64, 64, 3) and image.dtype == np.uint8
+    assert abs(float(image[..., 0].mean()) - 4 * 24) < 4  # the red tells the frame
     with pytest.raises(DataError, match="episode 2 of .* has no sample at step 25; it has 25"):
         dataset.sample(2, 25, CONFIGS, "GR1")
 
@@ -192,13 +193,13 @@ def test_missing_statistics_are_advised(groot, edit_json):
     with pytest.raises(DataError, match="RELATIVE action 'right_arm'.*groot-ray stats"):
         GrootDataset(groot).statistics(CONFIGS)
     configs = {**CONFIGS, "action": {**CONFIGS["action"], "delta_indices": list(range(8))}}
-    with pytest.raises(DataError, match="made for 16 steps of 'left_arm', the configuration has 8.*groot-ray stats"):
+    with pytest.raises(DataError, match="covers 16 steps of 'left_arm', the configuration has 8.*groot-ray stats"):
         GrootDataset(groot).statistics(configs)
     edit_json(groot / "meta/stats.json", lambda content: content["action"].pop("q99"))
     with pytest.raises(DataError, match="no q99 of column 'action'.*groot-ray stats"):
         GrootDataset(groot).statistics(CONFIGS)
     (groot / "meta/stats.json").unlink()
-    with pytest.raises(DataError, match=r"stats.json is missing; make it with: groot-ray stats"):
+    with pytest.raises(DataError, match=r"stats.json is missing; compute it with: groot-ray stats"):
         GrootDataset(groot).statistics(CONFIGS)
 
 
@@ -210,10 +211,23 @@ def test_statistics_are_cut_by_key(groot):
     assert np.shape(found["relative_action"]["left_arm"]["std"]) == (16, 7)
 
 
-def test_what_is_no_dataset_is_said(groot, tmp_path, edit_json):
+def test_statistics_in_place_of_the_files(groot):
+    dataset = GrootDataset(groot)
+    stats, relative = dataset.stats, dataset.relative_stats
+    for name in ("stats", "relative_stats"):
+        (groot / f"meta/{name}.json").unlink()
+    bare = GrootDataset(groot)
+    with pytest.raises(DataError, match="is missing"):
+        bare.statistics(CONFIGS)
+    assert bare.with_statistics(stats, relative).statistics(CONFIGS) == dataset.statistics(CONFIGS)
+    with pytest.raises(DataError, match="is missing"):
+        bare.statistics(CONFIGS)
+
+
+def test_a_folder_that_is_not_a_dataset_is_reported(groot, tmp_path, edit_json):
     with pytest.raises(DataError, match="does not exist"):
         GrootDataset(tmp_path / "none")
-    with pytest.raises(DataError, match=r"no dataset in GR00T's layout.*name one of its parts, such as .*/train"):
+    with pytest.raises(DataError, match=r"not a dataset in GR00T's layout.*name one of its parts, such as .*/train"):
         GrootDataset(groot.parent)
     configs = {**CONFIGS, "state": {**CONFIGS["state"], "modality_keys": ["left_amr"]}}
     with pytest.raises(DataError, match=r"no state key 'left_amr' \(did you mean 'left_arm'\?\)"):
@@ -234,7 +248,9 @@ def test_what_is_no_dataset_is_said(groot, tmp_path, edit_json):
 )
 def test_a_line_that_cannot_be_used_is_shown(groot, line):
     (groot / "meta/episodes.jsonl").write_text(line + "\n")
-    with pytest.raises(DataError, match=r"episodes.jsonl has a line that cannot be used.*episode_index"):
+    with pytest.raises(
+        DataError, match=r"episodes.jsonl: every line needs the numbers episode_index and length.*episode_index"
+    ):
         GrootDataset(groot)
 
 

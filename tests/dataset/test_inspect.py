@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from groot_ray.dataset.inspect import fitting_presets, summary
-from groot_ray.dataset.source.lerobot_v2 import open_source
+from groot_ray.dataset.source.formats import open_source
 from groot_ray.storage import open_location
 
 
@@ -47,7 +47,7 @@ def test_surprises_are_noted(ball2, edit_json):
     for part in (
         "total_frames 7",
         "no codebase_version",
-        "has 20 rows, meta/episodes.jsonl lists 21",
+        "has 20 rows, the metadata lists 21",
         "'observation.images.cam_high' is missing",
     ):
         assert part in text

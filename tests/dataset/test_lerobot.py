@@ -1,4 +1,4 @@
-"""Reading recordings: real ones, the quirks that recorders have, and errors that name the place."""
+"""Reading recordings: real ones, recorders' quirks, and errors that name the location."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from groot_ray.dataset.source.lerobot_v2 import open_source
+from groot_ray.dataset.source.formats import open_source
 from groot_ray.embodiment import load_embodiment
+from groot_ray.embodiment.mapping import map_columns
 from groot_ray.errors import DataError
 from groot_ray.storage import open_location
 
@@ -37,9 +38,9 @@ def test_real_aloha_episodes(aloha_dataset):
     assert columns["timestamp"].shape == (400,) and columns["timestamp"][50] == pytest.approx(1.0)
     expected = pq.read_table(aloha_dataset / "data/chunk-000/episode_000002.parquet").column("action").to_pylist()
     np.testing.assert_array_equal(columns["action"], np.asarray(expected, np.float32))
-    assert source.video(0, "observation.images.top").exists() and source.video(0, "top") == source.video(
-        0, "observation.images.top"
-    )
+    assert source.clip(0, "observation.images.top").location.exists()
+    assert source.clip(0, "top") == source.clip(0, "observation.images.top")
+    assert source.clip(0, "top").is_whole_file
     assert source.episode_tasks(3) == ["Pick up the cube with the right arm and transfer it to the left arm."]
 
 
@@ -49,8 +50,10 @@ def test_the_real_unitree_g1_with_nested_names(shared_dir):
     assert len(names) == 26 and names[0] == "kLeftShoulderPitch" and names[25] == "kRightHandThumbRotation"
     embodiment = load_embodiment(__file__.rsplit("/tests/", 1)[0] + "/examples/embodiments/unitree_g1_pick_bottle.yaml")
     columns = source.read_columns(1, embodiment.source_columns())
-    assert embodiment.map_state(columns).shape == embodiment.map_action(columns).shape == (421, 26)
-    np.testing.assert_array_equal(embodiment.map_action(columns), columns["action"])
+    assert (
+        map_columns(embodiment, "state", columns).shape == map_columns(embodiment, "action", columns).shape == (421, 26)
+    )
+    np.testing.assert_array_equal(map_columns(embodiment, "action", columns), columns["action"])
 
 
 def test_the_in_house_form(ball2):
@@ -61,7 +64,7 @@ def test_the_in_house_form(ball2):
     assert values["observation.state"].shape == (24, 19) and values["action"].shape == (24, 16)
     # The features carry a prefix that the folders lack; either name finds the video.
     for name in ("cam_left_wrist", "observation.images.cam_left_wrist"):
-        assert source.video(1, name).uri.endswith("videos/chunk-000/cam_left_wrist/episode_000001.mp4")
+        assert source.clip(1, name).location.uri.endswith("videos/chunk-000/cam_left_wrist/episode_000001.mp4")
     assert source.frame_tasks(1) == ["put down"] * 24
 
 
@@ -75,7 +78,7 @@ def test_folders_with_prefix_and_features_without(ball2, edit_json):
     edit_json(ball2 / "meta/info.json", bare)
     source = opened(ball2)
     assert source.cameras[0] == "cam_high"
-    assert source.video(0, "observation.images.cam_high").exists()
+    assert source.clip(0, "observation.images.cam_high").location.exists()
 
 
 def test_an_own_video_path_and_chunks(ball2, edit_json):
@@ -90,10 +93,10 @@ def test_an_own_video_path_and_chunks(ball2, edit_json):
     )
     source = opened(ball2)
     assert len(source.read_columns(1, ["action"])["action"]) == 24
-    assert source.video(1, "cam_high").name == "1-cam_high.mp4"
+    assert source.clip(1, "cam_high").location.name == "1-cam_high.mp4"
     edit_json(ball2 / "meta/info.json", lambda info: info.update(video_path="films/{camera}.mp4"))
     with pytest.raises(DataError, match="video_path 'films/{camera}.mp4' of meta/info.json cannot be filled in"):
-        opened(ball2).video(1, "cam_high")
+        opened(ball2).clip(1, "cam_high")
 
 
 @pytest.mark.parametrize(
@@ -108,14 +111,14 @@ def test_versions_that_are_read(ball2, edit_json, version, read):
     assert opened(ball2).version == read
 
 
-def test_a_missing_version_is_told_from_the_files(ball2, edit_json):
+def test_a_missing_version_is_detected_from_the_files(ball2, edit_json):
     edit_json(ball2 / "meta/info.json", lambda info: info.pop("codebase_version"))
     (ball2 / "meta/episodes_stats.jsonl").write_text("")
     assert opened(ball2).version == "v2.1"
 
 
 @pytest.mark.parametrize(
-    "version,advice", [("v3.0", "revision v2.1"), ("v1.6", "convert it to v2.1"), ("v9", "v2.0 and v2.1 are read")]
+    "version,advice", [("v3.0", "revision v2.1"), ("v1.6", "convert it to v2.1"), ("v9", "v2.0 and v2.1 are supported")]
 )
 def test_versions_that_are_not_read(ball2, edit_json, version, advice):
     edit_json(ball2 / "meta/info.json", lambda info: info.update(codebase_version=version))
@@ -214,7 +217,7 @@ def test_errors_name_episode_and_column(ball2, edit_parquet, edit_json):
     with pytest.raises(DataError, match="has no episode 9; it lists 2 from 0 to 1"):
         source.read_columns(9, ["action"])
     with pytest.raises(DataError, match=r"no camera 'cam_hihg' \(did you mean"):
-        source.video(0, "cam_hihg")
+        source.clip(0, "cam_hihg")
     assert source.read_columns(0, ["action", "index"], optional=["index"]).keys() == {"action"}
     edit_parquet(
         ball2 / "data/chunk-000/episode_000001.parquet",
@@ -260,23 +263,23 @@ def test_missing_and_truncated_files_are_named(ball2):
     source = opened(ball2)
     file = ball2 / "data/chunk-000/episode_000001.parquet"
     file.write_bytes(file.read_bytes()[:-200])
-    with pytest.raises(DataError, match="episode 1 of .* is truncated or no parquet file"):
+    with pytest.raises(DataError, match="episode 1 of .* is truncated or not a parquet file"):
         source.read_columns(1, ["action"])
     file.unlink()
-    with pytest.raises(DataError, match="episode 1 of .* is listed in meta/episodes.jsonl but does not exist"):
+    with pytest.raises(DataError, match="episode 1 of .* does not exist, although the episode is listed"):
         source.read_columns(1, ["action"])
     with pytest.raises(DataError, match="episode 1 of .* does not exist"):
         source.fingerprints()
     (ball2 / "videos/chunk-000/cam_high/episode_000000.mp4").unlink()
     with pytest.raises(DataError, match="episode 0 of .*the video of camera 'cam_high' is missing"):
-        source.video(0, "cam_high")
+        source.clip(0, "cam_high")
 
 
 def test_pictures_in_parquet_are_refused(ball2, edit_json):
     edit_json(
         ball2 / "meta/info.json", lambda info: info["features"]["observation.images.cam_high"].update(dtype="image")
     )
-    with pytest.raises(DataError, match="'cam_high' is kept as 'image', not as video"):
+    with pytest.raises(DataError, match="'cam_high' is stored as 'image', not as video"):
         opened(ball2).camera("cam_high")
 
 
@@ -361,7 +364,7 @@ def test_a_dataset_in_object_storage_reads_alike(ball2, s3):
     for name, values in one.items():
         np.testing.assert_array_equal(other[name], values)
     assert remote.fingerprints() == local.fingerprints()
-    with remote.video(0, "cam_high").open() as stream:
+    with remote.clip(0, "cam_high").location.open() as stream:
         assert stream.read() == (ball2 / "videos/chunk-000/cam_high/episode_000000.mp4").read_bytes()
     with pytest.raises(DataError, match="meta/info.json is missing"):
         open_source(s3.location / "recordings/none")

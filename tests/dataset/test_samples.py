@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from groot_ray.dataset.groot.samples import effective_length, frame_indices
-from groot_ray.dataset.groot.shards import dataset_weights, schedule, shard_episodes, shard_lengths, worker_entries
+from groot_ray.dataset.groot.shards import schedule, shard_episodes, shard_lengths
 from groot_ray.errors import ConfigurationError
 
 
@@ -19,7 +18,7 @@ def action(deltas):
 
 
 @given(st.integers(0, 60), st.integers(1, 20), st.integers(-3, 3))
-def test_dropping_keeps_exactly_the_steps_with_a_whole_chunk(length, horizon, first):
+def test_dropping_keeps_exactly_the_steps_with_a_complete_chunk(length, horizon, first):
     deltas = list(range(first, first + horizon))
     whole = [s for s in range(length) if s + horizon - 1 < length]
     assert effective_length(length, action(deltas)) == len(whole)
@@ -34,7 +33,7 @@ def test_frames_outside_are_the_nearest_inside_and_marked(step, deltas, length):
         assert inside == (0 <= step + delta < length)
 
 
-def test_an_action_without_deltas_is_refused():
+def test_an_action_without_deltas_is_rejected():
     with pytest.raises(ConfigurationError, match="no action delta_indices"):
         effective_length(10, {"action": {"delta_indices": []}})
 
@@ -60,28 +59,8 @@ def test_the_references_shards_and_order(shared_dir):
     shards = shard_episodes(fixture["effective_lengths"], shard_size=20, episode_sampling_rate=0.1, seed=42)
     assert [[[episode, steps.tolist()] for episode, steps in shard] for shard in shards] == fixture["shards"]
     assert shard_lengths(shards) == fixture["shard_lengths"]
-    weights = dataset_weights([1.0], [shard_lengths(shards)])
-    entries = schedule([len(shards)], weights, len(fixture["schedule"]), seed=42, epoch=0)
+    entries = schedule([len(shards)], [1.0], len(fixture["schedule"]), seed=42, epoch=0)
     assert [list(entry) for entry in entries] == fixture["schedule"]
-
-
-def test_weights_follow_ratio_shards_and_shard_length():
-    np.testing.assert_allclose(dataset_weights([1, 1], [[10, 10], [10, 10]]), [0.5, 0.5])
-    # Ratio 3 to 1, and the first one's shards are twice as long: 3/2 to 1.
-    np.testing.assert_allclose(dataset_weights([3, 1], [[20, 20], [10]]), [0.6, 0.4])
-    # Two datasets of one group share its ratio by their numbers of shards.
-    np.testing.assert_allclose(dataset_weights([1, 1], [[10] * 3, [10]], groups=[0, 0]), [0.75, 0.25])
-
-
-@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 60))
-def test_workers_take_every_entry_once(world, workers, count):
-    entries = [(0, i) for i in range(count)]
-    taken = [
-        list(worker_entries(entries, rank, world, worker, workers))
-        for rank in range(world)
-        for worker in range(workers)
-    ]
-    assert sorted(entry for part in taken for entry in part) == entries
 
 
 def test_a_datasets_shards_are_used_up_before_they_repeat():

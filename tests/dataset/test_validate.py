@@ -61,8 +61,8 @@ PARQUET = {
         "20 rows, but meta/episodes.jsonl lists 24",
     ),
     "frame_index": (lambda c: c["frame_index"].__setitem__(4, 9), 1, "frame_index", "does not count the frames"),
-    "episode_index": (lambda c: c.update(episode_index=[2] * 24), 1, "episode_index", "holds 2 where it should hold 1"),
-    "timestamp": (lambda c: c["timestamp"].__setitem__(6, 0.0), 1, "timestamp", "does not rise at row 6"),
+    "episode_index": (lambda c: c.update(episode_index=[2] * 24), 1, "episode_index", "holds 2, expected 1"),
+    "timestamp": (lambda c: c["timestamp"].__setitem__(6, 0.0), 1, "timestamp", "does not increase at row 6"),
     "task": (lambda c: c.update(task_index=[5] * 24), 1, "task_index", "holds task 5"),
 }
 
@@ -99,7 +99,7 @@ FILES = {
     "video truncated": (lambda root, _: (root / VIDEO_1).write_bytes((root / VIDEO_1).read_bytes()[:900]), 1, "video"),
     "video too short": (lambda root, _: replace_video(root), 1, "10 frames for 24 rows"),
     "codec": (change_feature, 0, "codec is h264, meta/info.json says av1"),
-    "picture size": (
+    "image size": (
         lambda root, edit: edit(root / "meta/info.json", lambda i: i["features"]["ego_view"].update(shape=[32, 32, 3])),
         0,
         "64x64, meta/info.json says 32x32",
@@ -134,12 +134,12 @@ FILES = {
     "other slices": (
         lambda root, edit: edit(root / "meta/modality.json", lambda m: m["state"].pop("neck")),
         None,
-        "not those of meta/embodiment.json",
+        "differ from those of meta/embodiment.json",
     ),
     "embodiment": (
-        lambda root, edit: edit(root / "meta/embodiment.json", lambda e: e.update(action_horizon=99)),
+        lambda root, edit: edit(root / "meta/embodiment.json", lambda e: e.update(action_horizon=0)),
         None,
-        "no embodiment description",
+        "not an embodiment description",
     ),
     "stats missing": (lambda root, _: (root / "meta/stats.json").unlink(), None, "stats.json is missing"),
     "stats of other data": (

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from groot_ray.dataset import features as feature_rules
-from groot_ray.dataset.source.lerobot_v2 import open_source
+from groot_ray.dataset.source.formats import open_source
 from groot_ray.embodiment import load_embodiment
 from groot_ray.embodiment.detect import limb, propose_embodiment, snake
+from groot_ray.embodiment.load import to_yaml
+from groot_ray.embodiment.modality import modality_configs
 from groot_ray.errors import DataError
 from groot_ray.storage import open_location
 
@@ -40,17 +42,17 @@ def test_aloha_is_found_as_the_preset_has_it(aloha_dataset):
     proposed = propose_embodiment(open_source(open_location(aloha_dataset)))
     preset = load_embodiment("aloha")
     assert spans(proposed.state) == spans(preset.state) and spans(proposed.action) == spans(preset.action)
-    assert proposed.modality_configs() == preset.modality_configs()
+    assert modality_configs(proposed) == modality_configs(preset)
     assert proposed.state[0].names == preset.state[0].names
 
 
 def test_the_unitree_g1_is_found_as_its_example_has_it(shared_dir, tmp_path):
     proposed = propose_embodiment(open_source(open_location(shared_dir / "data" / "g1_pick_bottle")))
     example = load_embodiment(EXAMPLES / "embodiments" / "unitree_g1_pick_bottle.yaml")
-    assert proposed.modality_configs() == example.modality_configs()
+    assert modality_configs(proposed) == modality_configs(example)
     assert [c.names for c in proposed.action] == [c.names for c in example.action]
     file = tmp_path / "robot.yaml"
-    file.write_text(proposed.to_yaml())
+    file.write_text(to_yaml(proposed))
     assert load_embodiment(file) == proposed
 
 
@@ -114,7 +116,7 @@ def test_limbs_by_name(name, expected):
     assert limb(snake(name)) == expected
 
 
-def test_what_cannot_be_proposed_is_said():
+def test_what_cannot_be_proposed_is_reported():
     with pytest.raises(DataError, match="no camera"):
         propose_embodiment(source_of(["a"], ["a"], ()))
     bare = source_of(["a"], ["a"])

@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 
 import pytest
+from modality_source import write_modality_config
 
 from groot_ray.embodiment import load_embodiment, preset_names
-from groot_ray.embodiment.nvidia import read_modality_config, read_modality_configs, write_modality_config
+from groot_ray.embodiment.limits import check_horizon
+from groot_ray.embodiment.modality import modality_configs
+from groot_ray.embodiment.nvidia import read_modality_config, read_modality_configs
 from groot_ray.errors import ConfigurationError
+from groot_ray.model.family import default_family
 
 USUAL = """
 from gr00t.configs.data.embodiment_configs import register_modality_config
@@ -24,11 +28,13 @@ from gr00t.data.types import (
 joints = ActionConfig(rep=ActionRepresentation.RELATIVE, type=ActionType.NON_EEF, format=ActionFormat.DEFAULT)
 config = {
     "video": ModalityConfig(delta_indices=[0], modality_keys=["front", "wrist"]),
-    "state": ModalityConfig(delta_indices=[0], modality_keys=["single_arm", "gripper"], sin_cos_embedding_keys=["single_arm"]),
+    "state": ModalityConfig(
+        delta_indices=[0], modality_keys=["single_arm", "gripper"], sin_cos_embedding_keys=["single_arm"]),
     "action": ModalityConfig(
         delta_indices=list(range(16)),
         modality_keys=["single_arm", "gripper"],
-        action_configs=[joints, ActionConfig(ActionRepresentation.ABSOLUTE, ActionType.NON_EEF, ActionFormat.DEFAULT, "gripper")],
+        action_configs=[joints, ActionConfig(
+            ActionRepresentation.ABSOLUTE, ActionType.NON_EEF, ActionFormat.DEFAULT, "gripper")],
     ),
     "language": ModalityConfig(delta_indices=[0], modality_keys=["annotation.human.task_description"]),
 }
@@ -87,7 +93,7 @@ def test_neighboring_modules_may_be_imported(tmp_path):
 def test_what_is_written_is_read_back(tmp_path, preset):
     embodiment = load_embodiment(preset)
     file = written(tmp_path, write_modality_config(embodiment))
-    assert read_modality_config(file) == (embodiment.tag, embodiment.modality_configs())
+    assert read_modality_config(file) == (embodiment.tag, modality_configs(embodiment))
 
 
 WRONG = {
@@ -114,7 +120,6 @@ WRONG = {
         "2 modality_keys but 1 action_configs",
     ),
     "no language": (USUAL + "del config['language']\nregister_modality_config(config)", "no 'language'"),
-    "horizon": (USUAL.replace("range(16)", "range(64)") + "register_modality_config(config)", "64 delta_indices"),
     "relative to nothing": (
         USUAL.replace('["single_arm", "gripper"], sin', '["arm", "gripper"], sin') + "register_modality_config(config)",
         "arm",
@@ -155,4 +160,12 @@ def test_the_published_recipes_files_read(shared_dir, tmp_path):
     for name, preset in expected.items():
         blocks = re.findall(r"```python\n(.*?)```", (shared_dir / "seeds" / f"{name}.md").read_text(), re.S)
         file = written(tmp_path, next(block for block in blocks if "register_modality_config" in block))
-        assert read_modality_config(file) == ("NEW_EMBODIMENT", load_embodiment(preset).modality_configs())
+        assert read_modality_config(file) == ("NEW_EMBODIMENT", modality_configs(load_embodiment(preset)))
+
+
+def test_a_horizon_beyond_the_models(tmp_path):
+    file = tmp_path / "config.py"
+    file.write_text(USUAL.replace("range(16)", "range(64)") + "register_modality_config(config)")
+    tag, configs = read_modality_config(file)
+    with pytest.raises(ConfigurationError, match=f"tag {tag} has 64 delta_indices; the model predicts at most 50"):
+        check_horizon(configs, default_family().limits, f"tag {tag}")

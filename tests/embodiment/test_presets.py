@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 from groot_ray.embodiment import load_embodiment, preset_names
+from groot_ray.embodiment.dimensions import dim_names, dim_units
+from groot_ray.embodiment.load import to_yaml
+from groot_ray.embodiment.mapping import map_columns
+from groot_ray.embodiment.modality import modality_configs, modality_json
 from groot_ray.errors import ConfigurationError
 
 ARM = ["waist", "shoulder", "elbow", "forearm_roll"]
@@ -16,7 +20,7 @@ def spans(slices: dict) -> dict[str, tuple[int, int]]:
 
 
 def representations(name: str) -> dict[str, str]:
-    action = load_embodiment(name).modality_configs()["action"]
+    action = modality_configs(load_embodiment(name))["action"]
     return {key: config["rep"] for key, config in zip(action["modality_keys"], action["action_configs"], strict=True)}
 
 
@@ -26,7 +30,7 @@ def test_all_presets_load_and_survive_json_and_yaml(tmp_path):
         embodiment = load_embodiment(name)
         assert load_embodiment(embodiment.to_json()) == embodiment
         file = tmp_path / f"{name}.yaml"
-        file.write_text(embodiment.to_yaml())
+        file.write_text(to_yaml(embodiment))
         assert load_embodiment(file) == embodiment
 
 
@@ -39,7 +43,7 @@ def test_aloha_gr1_has_the_reports_29_dims():
         "right_hand": (20, 26),
         "waist": (26, 29),
     }
-    modality = embodiment.modality_json()
+    modality = modality_json(embodiment)
     assert spans(modality["state"]) == spans(modality["action"]) == expected
     assert modality["video"] == {"ego_view": {"original_key": "ego_view"}}
     assert "annotation" not in modality
@@ -47,8 +51,8 @@ def test_aloha_gr1_has_the_reports_29_dims():
     robot = np.arange(1, 15, dtype=np.float32)[None]
     left, right = [1, 2, 3, 4, 5, 6, 0], [8, 9, 10, 11, 12, 13, 0]
     vector = [*left, 7, 0, 0, 0, 0, 0, *right, 14, 0, 0, 0, 0, 0, 0, 0, 0]
-    assert embodiment.map_action({"action": robot, "observation.state": robot}).tolist() == [vector]
-    assert embodiment.map_state({"observation.state": robot}).tolist() == [vector]
+    assert map_columns(embodiment, "action", {"action": robot, "observation.state": robot}).tolist() == [vector]
+    assert map_columns(embodiment, "state", {"observation.state": robot}).tolist() == [vector]
     assert representations("aloha_gr1") == {
         "left_arm": "RELATIVE",
         "left_hand": "ABSOLUTE",
@@ -70,7 +74,7 @@ def test_aloha_gr1_full_has_the_guides_44_columns_and_trains_29():
         "right_leg": (35, 41),
         "waist": (41, 44),
     }
-    modality = embodiment.modality_json()
+    modality = modality_json(embodiment)
     assert spans(modality["state"]) == spans(modality["action"]) == expected
     # The guide's own code, dimension by dimension.
     aloha = np.linspace(-1, 1, 14).astype(np.float32)
@@ -79,8 +83,8 @@ def test_aloha_gr1_full_has_the_guides_44_columns_and_trains_29():
     groot[7:13] = np.full(6, aloha[6])
     groot[22:28] = aloha[7:13]
     groot[29:35] = np.full(6, aloha[13])
-    np.testing.assert_array_equal(embodiment.map_state({"observation.state": aloha[None]})[0], groot)
-    configs = embodiment.modality_configs()
+    np.testing.assert_array_equal(map_columns(embodiment, "state", {"observation.state": aloha[None]})[0], groot)
+    configs = modality_configs(embodiment)
     trained = ["left_arm", "left_hand", "right_arm", "right_hand", "waist"]
     assert configs["state"]["modality_keys"] == configs["action"]["modality_keys"] == trained
     assert sum(end - start for key, (start, end) in expected.items() if key in trained) == 29
@@ -91,8 +95,8 @@ def test_aloha_gr1_full_has_the_guides_44_columns_and_trains_29():
 def test_aloha_keeps_its_14_dims():
     embodiment = load_embodiment("aloha")
     robot = np.random.default_rng(0).normal(size=(5, 14)).astype(np.float32)
-    np.testing.assert_array_equal(embodiment.map_state({"observation.state": robot}), robot)
-    assert spans(embodiment.modality_json()["action"]) == {
+    np.testing.assert_array_equal(map_columns(embodiment, "state", {"observation.state": robot}), robot)
+    assert spans(modality_json(embodiment)["action"]) == {
         "left_arm": (0, 6),
         "left_gripper": (6, 7),
         "right_arm": (7, 13),
@@ -103,7 +107,7 @@ def test_aloha_keeps_its_14_dims():
 
 def test_trossen_mobile_is_the_reports_robot():
     embodiment = load_embodiment("trossen_mobile")
-    modality = embodiment.modality_json()
+    modality = modality_json(embodiment)
     assert modality == {
         "state": {
             "base_odom": {"start": 0, "end": 3},
@@ -128,12 +132,12 @@ def test_trossen_mobile_is_the_reports_robot():
         "right_arm": "RELATIVE",
     }
     joints = [*ARM, "wrist_pitch", "wrist_roll", "gripper"]
-    assert embodiment.action_dim_names() == ["base_vel.lin_vel", "base_vel.ang_vel"] + [
+    assert dim_names(embodiment, "action") == ["base_vel.lin_vel", "base_vel.ang_vel"] + [
         f"{side}_arm.{joint}" for side in ("left", "right") for joint in joints
     ]
-    assert embodiment.action_dim_units()[:4] == ["m/s", "rad/s", "rad", "rad"]
+    assert dim_units(embodiment, "action")[:4] == ["m/s", "rad/s", "rad", "rad"]
     assert embodiment.kinds("action") == ["velocity"] * 2 + ["position"] * 14
-    assert embodiment.modality_configs()["language"]["modality_keys"] == ["task"]
+    assert modality_configs(embodiment)["language"]["modality_keys"] == ["task"]
 
 
 @pytest.mark.parametrize("preset", ["aloha", "aloha_gr1", "aloha_gr1_full", "trossen_mobile"])

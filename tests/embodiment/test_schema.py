@@ -8,7 +8,10 @@ import sys
 import pytest
 
 from groot_ray.embodiment import load_embodiment
+from groot_ray.embodiment.limits import check_limits
+from groot_ray.embodiment.modality import modality_configs, modality_json
 from groot_ray.errors import ConfigurationError
+from groot_ray.model.family import Limits, default_family
 
 ARM = {"key": "arm", "start": 0, "end": 6}
 
@@ -32,7 +35,6 @@ WRONG = {
     "unknown key of a camera": (described(cameras=[{"key": "a", "source": "b", "fitt": "crop"}]), r"'fit'"),
     "missing part": ({"name": "robot"}, "'cameras' is missing"),
     "no camera": (described(cameras=[]), "cameras"),
-    "horizon too long": (described(action_horizon=51), "'action_horizon'.*50"),
     "horizon zero": (described(action_horizon=0), "'action_horizon'"),
     "state twice": (described(state=[ARM, {**ARM, "start": 6, "end": 7}]), "state component 'arm' is given twice"),
     "action twice": (described(action=[ARM, {**ARM, "start": 6, "end": 7}]), "action component 'arm' is given twice"),
@@ -66,7 +68,7 @@ WRONG = {
     ),
     "state_key unknown": (
         described(action=[{**ARM, "representation": "RELATIVE", "state_key": "amr"}]),
-        r"state_key 'amr', which is no state component \(did you mean 'arm'\?\)",
+        r"state_key 'amr', which is not a state component \(did you mean 'arm'\?\)",
     ),
     "relative to another width": (
         described(state=[{"key": "arm", "start": 0, "end": 7}]),
@@ -80,19 +82,11 @@ WRONG = {
         described(state=[{**ARM, "kind": "velocity"}]),
         "is a position but the state 'arm'.*velocity",
     ),
-    "relative delta": (described(action=[{**ARM, "representation": "RELATIVE", "kind": "delta"}]), "delta already"),
+    "relative delta": (described(action=[{**ARM, "representation": "RELATIVE", "kind": "delta"}]), "already a delta"),
     "pose without format": (described(action=[{**ARM, "type": "EEF"}]), "XYZ_ROT6D"),
     "pose of another width": (described(action=[{**ARM, "type": "EEF", "format": "XYZ_ROT6D"}]), "needs 9 dims, not 6"),
-    "format without pose": (described(action=[{**ARM, "format": "XYZ_ROTVEC"}]), "only end-effector poses"),
+    "format without pose": (described(action=[{**ARM, "format": "XYZ_ROTVEC"}]), "only for end-effector poses"),
     "nothing trained": (described(action=[{**ARM, "train": False}]), "no action component is trained"),
-    "too many dims": (
-        described(state=[ARM, {"key": "more", "start": 6, "end": 129}]),
-        "129 dimensions, more than the model's 128",
-    ),
-    "too many dims by sine and cosine": (
-        described(state=[ARM, {"key": "more", "start": 6, "end": 70, "normalization": "sin_cos"}]),
-        "134 dimensions",
-    ),
     "language": (described(language={"key": "instruction"}), "'language.key'"),
     "tag": (described(tag="robot9000"), "NEW_EMBODIMENT"),
 }
@@ -103,6 +97,27 @@ def test_mistakes(data, sentence):
     with pytest.raises(ConfigurationError, match=sentence) as caught:
         load_embodiment(data)
     assert "\n" not in str(caught.value)
+
+
+TOO_LARGE = {
+    "horizon too long": (described(action_horizon=51), "'action_horizon'.*50"),
+    "too many dims": (
+        described(state=[ARM, {"key": "more", "start": 6, "end": 129}]),
+        "129 dimensions, more than the model's 128",
+    ),
+    "too many dims by sine and cosine": (
+        described(state=[ARM, {"key": "more", "start": 6, "end": 70, "normalization": "sin_cos"}]),
+        "134 dimensions",
+    ),
+}
+
+
+@pytest.mark.parametrize("data,sentence", TOO_LARGE.values(), ids=TOO_LARGE.keys())
+def test_a_robot_larger_than_the_model_is_rejected_where_the_model_is_known(data, sentence):
+    embodiment = load_embodiment(data)
+    with pytest.raises(ConfigurationError, match=sentence):
+        check_limits(embodiment, default_family().limits)
+    check_limits(embodiment, Limits(state_dim=200, action_dim=200, action_horizon=100))
 
 
 def test_a_right_one_passes_and_does_not_change():
@@ -120,7 +135,7 @@ def test_a_relative_action_may_name_another_state():
             action=[{**ARM, "representation": "RELATIVE", "state_key": "arm_position"}],
         )
     )
-    assert embodiment.modality_configs()["action"]["action_configs"][0]["state_key"] == "arm_position"
+    assert modality_configs(embodiment)["action"]["action_configs"][0]["state_key"] == "arm_position"
 
 
 def test_embedding_keys_and_annotations():
@@ -134,13 +149,13 @@ def test_embedding_keys_and_annotations():
             language={"key": "annotation.human.task_description"},
         )
     )
-    configs = embodiment.modality_configs()
+    configs = modality_configs(embodiment)
     assert configs["state"]["sin_cos_embedding_keys"] == ["arm"]
     assert configs["state"]["mean_std_embedding_keys"] == ["speed"]
     assert configs["action"]["mean_std_embedding_keys"] == ["arm"]
     assert configs["video"]["sin_cos_embedding_keys"] is None
     assert configs["language"]["modality_keys"] == ["annotation.human.task_description"]
-    assert embodiment.modality_json()["annotation"] == {"human.task_description": {"original_key": "task_index"}}
+    assert modality_json(embodiment)["annotation"] == {"human.task_description": {"original_key": "task_index"}}
 
 
 @pytest.mark.parametrize(
@@ -166,8 +181,10 @@ def test_broken_yaml_is_named(tmp_path):
 
 def test_importing_the_package_imports_nothing_heavy():
     code = (
-        "import sys, groot_ray.embodiment; groot_ray.embodiment.load_embodiment('aloha_gr1').modality_configs(); "
-        "print([m for m in ('numpy', 'torch', 'ray', 'av', 'cv2', 'pyarrow', 'transformers', 'boto3') if m in sys.modules])"
+        "import sys, groot_ray.embodiment; from groot_ray.embodiment.modality import modality_configs; "
+        "modality_configs(groot_ray.embodiment.load_embodiment('aloha_gr1')); "
+        "heavy = ('numpy', 'torch', 'ray', 'av', 'cv2', 'pyarrow', 'transformers', 'boto3'); "
+        "print([m for m in heavy if m in sys.modules])"
     )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

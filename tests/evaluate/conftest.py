@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 
 from groot_ray.convert.finish import finish
-from groot_ray.convert.plan import make_plan
+from groot_ray.convert.plan import ConversionRequest, make_plan
 from groot_ray.convert.splits import Splits
 from groot_ray.convert.task import Conversion, run_job
 from groot_ray.dataset.groot.dataset import GrootDataset
-from groot_ray.dataset.source.lerobot_v2 import open_source
+from groot_ray.dataset.source.formats import open_source
 from groot_ray.embodiment import load_embodiment
+from groot_ray.embodiment.modality import modality_configs
 from groot_ray.experiment.schema import ConversionOptions, ModelOptions, TrainingOptions
+from groot_ray.model.n1d6.family import FAMILY
 from groot_ray.model.n1d6.processor import Processor
-from groot_ray.model.n1d6.weights import new_model, save_model
+from groot_ray.model.shared.weights import save_network
 from groot_ray.storage import open_location
 from groot_ray.train.checkpoints.experiment_cfg import RunRecord, write_experiment_cfg
 
@@ -31,24 +33,25 @@ class OurOwn:
 def converted_aloha(aloha_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with ``train`` (one episode) and ``test`` (two) of ALOHA in GR1's dimensions, 20 Hz, 160 frames each."""
     output = tmp_path_factory.mktemp("aloha_gr1")
-    source, robot, options = (
+    request = ConversionRequest(
         open_source(open_location(aloha_dataset)),
         load_embodiment("aloha_gr1"),
         ConversionOptions(),
+        Splits((0,), (), (1, 2), (3,)),
+        open_location(output),
     )
-    plan = make_plan(source, robot, options, Splits((0,), (), (1, 2), (3,)))
-    work = Conversion(source, robot, options, open_location(output), plan, OurOwn())
-    finish(work, [run_job(work, job) for job in plan.jobs], map)
+    work = Conversion(request, make_plan(request), OurOwn())
+    finish(work, [run_job(work, job) for job in work.plan.jobs], map)
     return output
 
 
 @pytest.fixture(scope="session")
 def run_folder(converted_aloha: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with ``checkpoint-100`` and ``checkpoint-200`` of tiny models, said to be finetuned from fresh weights of seed 0."""
+    """A run with ``checkpoint-100`` and ``checkpoint-200`` of tiny models, recorded as finetuned from seed 0."""
     run = tmp_path_factory.mktemp("run")
     dataset = GrootDataset(converted_aloha / "train")
     assert dataset.embodiment is not None
-    configs = dataset.embodiment.modality_configs()
+    configs = modality_configs(dataset.embodiment)
     processor = Processor.new()
     processor.set_embodiment("GR1", configs, dataset.statistics(configs))
     record = RunRecord(
@@ -61,8 +64,8 @@ def run_folder(converted_aloha: Path, tmp_path_factory: pytest.TempPathFactory) 
     )
     for step in (100, 200):
         folder = run / f"checkpoint-{step}"
-        model = new_model("tiny", step)
-        save_model(model, folder)
+        model = FAMILY.new_network("tiny", step)
+        save_network(model, folder)
         processor.save(folder)
         write_experiment_cfg(folder, record, model.config, processor)
     return run

@@ -6,14 +6,15 @@ import pytest
 
 from groot_ray.dataset.groot.modality import parse_modality
 from groot_ray.embodiment import load_embodiment
+from groot_ray.embodiment.modality import modality_configs, modality_json
 from groot_ray.errors import DataError
 from groot_ray.evaluate.layout import ActionLayout, action_layout
 
 
 def layout_of(preset: str) -> ActionLayout:
     embodiment = load_embodiment(preset)
-    keys = embodiment.modality_configs()["action"]["modality_keys"]
-    return action_layout(keys, parse_modality(embodiment.modality_json(), "modality.json"), embodiment)
+    keys = modality_configs(embodiment)["action"]["modality_keys"]
+    return action_layout(keys, parse_modality(modality_json(embodiment), "modality.json"), embodiment)
 
 
 @pytest.mark.parametrize(

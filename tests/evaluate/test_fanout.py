@@ -9,6 +9,7 @@ import pytest
 from groot_ray.errors import ConfigurationError, StoppedError
 from groot_ray.evaluate.fanout import is_worthwhile, run_distributed
 from groot_ray.evaluate.open_loop import evaluate
+from groot_ray.evaluate.plan import EvaluationPlan
 from groot_ray.evaluate.run import Run, run_policy
 from groot_ray.experiment.schema import EvaluationOptions
 from groot_ray.storage import open_location
@@ -30,9 +31,8 @@ def run(run_folder: Path, converted_aloha: Path, tmp_path: Path) -> Run:
 def test_tasks_give_what_the_process_itself_gives(run: Run, run_folder: Path, one_ray: None, tmp_path: Path) -> None:
     here = run_policy(run)
     chosen = EvaluationOptions(steps=20, traj_ids=[0], checkpoints=[100, 200])
-    there = evaluate(
-        open_location(run_folder), None, chosen, open_location(tmp_path / "out"), device="cpu", distributed=True
-    )
+    plan = EvaluationPlan([open_location(run_folder)], None, open_location(tmp_path / "out"), chosen, device="cpu")
+    there = evaluate(plan, distributed=True)
     found = there["checkpoints"]["step_100"]["trajectories"][0]["all"]
     # Ray gives its tasks another number of threads, which changes the last bits of sums.
     assert found["mae"] == pytest.approx(here["trajectories"][0]["all"]["mae"], rel=1e-5)

@@ -15,12 +15,14 @@ from groot_ray.dataset.groot.dataset import GrootDataset
 from groot_ray.errors import ConfigurationError, DataError, TemporaryFailureError
 from groot_ray.evaluate.metrics import score
 from groot_ray.evaluate.open_loop import evaluate
+from groot_ray.evaluate.plan import EvaluationPlan
 from groot_ray.evaluate.predict import observe
 from groot_ray.experiment.schema import EvaluationOptions
-from groot_ray.model.n1d6.weights import new_model, save_model
-from groot_ray.policy.policy import Policy
+from groot_ray.model.n1d6.family import FAMILY
+from groot_ray.model.shared.weights import save_network
+from groot_ray.policy.load import load_policy
 from groot_ray.progress import Progress
-from groot_ray.storage import Location, open_location
+from groot_ray.storage import open_location
 
 
 def options(**changes: Any) -> EvaluationOptions:
@@ -30,12 +32,16 @@ def options(**changes: Any) -> EvaluationOptions:
 def run_evaluation(
     checkpoints: Path | list[Path], dataset: Path | None, output: Path, chosen: EvaluationOptions, **more: Any
 ) -> dict[str, Any]:
-    locations: Location | list[Location] = (
-        [open_location(c) for c in checkpoints] if isinstance(checkpoints, list) else open_location(checkpoints)
+    plan = EvaluationPlan(
+        [open_location(c) for c in (checkpoints if isinstance(checkpoints, list) else [checkpoints])],
+        open_location(dataset) if dataset else None,
+        open_location(output),
+        chosen,
+        tag=more.pop("tag", None),
+        tokenizer=more.pop("tokenizer", None),
+        device="cpu",
     )
-    return evaluate(
-        locations, open_location(dataset) if dataset else None, chosen, open_location(output), device="cpu", **more
-    )
+    return evaluate(plan, **more)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +71,9 @@ def test_all_files_are_there(whole: tuple[Path, dict[str, Any]]) -> None:
 def test_the_numbers_are_those_of_the_policy(
     whole: tuple[Path, dict[str, Any]], run_folder: Path, converted_aloha: Path
 ) -> None:
-    """Predictions made one by one through the policy, rated by hand."""
+    """Predictions made one by one through the policy, rated explicitly."""
     _, metrics = whole
-    dataset, policy = GrootDataset(converted_aloha / "test"), Policy(run_folder / "checkpoint-200", "GR1", "cpu")
+    dataset, policy = GrootDataset(converted_aloha / "test"), load_policy(run_folder / "checkpoint-200", "GR1", "cpu")
     maes = []
     for trajectory in (0, 1):
         chunks = []
@@ -101,10 +107,10 @@ def test_baselines_are_rated_and_judged(
     # What is called untrained is the model of the recorded seed with this checkpoint's processing.
     other = tmp_path / "checkpoint-0"
     shutil.copytree(run_folder / "checkpoint-200", other)
-    save_model(new_model("tiny", 0), other)
+    save_network(FAMILY.new_network("tiny", 0), other)
     direct = run_evaluation(other, converted_aloha, tmp_path / "direct", options())
     assert direct["average"] == untrained["average"]
-    # Holding the pose, by hand: the state at the frame of inference; the pads of ALOHA are zeros on both sides.
+    # Holding the pose, computed here: the state at the frame of inference; the pads of ALOHA are zeros on both sides.
     dataset = GrootDataset(converted_aloha / "test")
     arrays = [dataset.arrays(position) for position in (0, 1)]
     held = [np.concatenate([np.repeat(a.state[k][0:33:16], 16, axis=0)[:40] for k in a.state], axis=1) for a in arrays]
@@ -198,7 +204,7 @@ def test_datasets_that_do_not_fit(run_folder: Path, converted_aloha: Path, tmp_p
     checkpoint = run_folder / "checkpoint-100"
     with pytest.raises(ConfigurationError, match="was not trained for embodiment tag NEW_EMBODIMENT; it has GR1"):
         run_evaluation(checkpoint, converted_aloha, tmp_path / "out", options(), tag="NEW_EMBODIMENT")
-    with pytest.raises(ConfigurationError, match="is no dataset in GR00T's layout"):
+    with pytest.raises(ConfigurationError, match="is not a dataset in GR00T's layout"):
         run_evaluation(checkpoint, tmp_path, tmp_path / "out", options())
     with pytest.raises(ConfigurationError, match="has no validation part, only test, train"):
         run_evaluation(checkpoint, converted_aloha, tmp_path / "out", options(split="validation"))
@@ -253,14 +259,15 @@ def test_everything_in_s3(run_folder: Path, converted_aloha: Path, s3: Any, tmp_
         (run_folder / "checkpoint-200" / "optimizer.safetensors").unlink()
     upload_tree(converted_aloha, s3.location / "data")
     chosen = options(traj_ids=[0])
-    stored = evaluate(
-        s3.location / "run",
+    plan = EvaluationPlan(
+        [s3.location / "run"],
         s3.location / "data",
-        chosen,
         s3.location / "out",
+        chosen,
         cache=str(tmp_path / "cache"),
         device="cpu",
     )
+    stored = evaluate(plan)
     local = run_evaluation(run_folder, None, tmp_path / "out", chosen)
     assert stored["trajectories"] == local["trajectories"]
     assert (s3.location / "out/metrics.json").read_json() == stored

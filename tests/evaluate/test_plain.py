@@ -1,4 +1,4 @@
-"""Evaluation into a folder of one's own: done once, done anew for what has changed, nothing left over."""
+"""Evaluation into a folder you choose: done once, repeated for what has changed, nothing left over."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ import pytest
 
 from groot_ray.errors import ConfigurationError
 from groot_ray.evaluate.plain import evaluate_into
+from groot_ray.evaluate.plan import EvaluationPlan
 from groot_ray.experiment.schema import EvaluationOptions
 from groot_ray.storage import open_location
 
 
 def run(output: Path | str, run_folder: Path, force: bool = False, **options: Any) -> dict[str, Any]:
     chosen = EvaluationOptions(**{"steps": 20, "baselines": False, "plots": False, **options})
-    return evaluate_into(
-        open_location(output), [open_location(run_folder / "checkpoint-100")], None, chosen,
-        tag=None, cache="~/.cache/groot_ray", tokenizer=None, force=force,
-    )  # fmt: skip
+    plan = EvaluationPlan([open_location(run_folder / "checkpoint-100")], None, open_location(output), chosen)
+    return evaluate_into(plan, force=force)
 
 
 def results(folder: Path) -> set[str]:
@@ -60,7 +59,7 @@ def test_only_its_own_files_are_taken_away_and_changed_weights_are_seen(
     def evaluating(*given: Any, **more: Any) -> dict[str, Any]:
         calls.append(len(calls))
         (run_copy / "checkpoint-200").mkdir(exist_ok=True)
-        (run_copy / "checkpoint-200" / "model.safetensors").write_text("of a training that goes on")
+        (run_copy / "checkpoint-200" / "model.safetensors").write_text("of a training that continues")
         (run_copy / "metrics.json").write_text("{}")
         (run_copy / f"trajectory_{len(calls) - 1}_cameras.png").write_text("")
         return {}

@@ -1,4 +1,4 @@
-"""Plots: one panel per dimension with its name and unit, and pictures of the right kind."""
+"""Plots: one panel per dimension with its name and unit, and figures of the right kind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import pytest
 from PIL import Image
 
 from groot_ray.evaluate.layout import ActionLayout
-from groot_ray.evaluate.plots import panels_across, plot_actions, plot_cameras, snapshot_frames
+from groot_ray.evaluate.plots import (
+    drawn_columns,
+    left_out,
+    panels_across,
+    plot_actions,
+    plot_cameras,
+    snapshot_frames,
+)
 
 
 def layout(widths: tuple[int, ...]) -> ActionLayout:
@@ -20,13 +27,13 @@ def layout(widths: tuple[int, ...]) -> ActionLayout:
 
 
 def size(png: bytes) -> tuple[int, int]:
-    picture = Image.open(io.BytesIO(png))
-    assert picture.format == "PNG"
-    return picture.size
+    image = Image.open(io.BytesIO(png))
+    assert image.format == "PNG"
+    return image.size
 
 
 @pytest.mark.parametrize("widths", [(1,), (7,), (2, 7, 7), (7, 6, 7, 6, 3), (7, 6, 6, 3, 7, 6, 6, 3)])
-def test_every_dimension_has_a_panel_with_name_and_unit(
+def test_every_dimension_of_the_robot_has_a_panel_with_name_and_unit(
     widths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from matplotlib.figure import Figure
@@ -42,9 +49,10 @@ def test_every_dimension_has_a_panel_with_name_and_unit(
     state = {plan.keys[0]: truth[:, : widths[0]]}
     png = plot_actions("title", plan, truth + 0.1, truth, state, [0, 8, 16], 20.0)
     panels = drawn[0].axes
-    assert [axes.get_title() for axes in panels] == list(plan.names)
+    own = plan.real or (0,)  # all are drawn where the robot has none
+    assert [axes.get_title() for axes in panels] == [plan.names[column] for column in own]
     assert {axes.get_ylabel() for axes in panels} == {"rad"}
-    for column, axes in enumerate(panels):
+    for column, axes in zip(own, panels, strict=True):
         lines = {line.get_color(): line for line in axes.get_lines()}
         assert ("#8a8a8a" in lines) == (column < widths[0])  # the state only where it has the action's dimensions
         np.testing.assert_allclose(lines["#1f6fb2"].get_ydata(), truth[:, column])
@@ -57,8 +65,23 @@ def test_every_dimension_has_a_panel_with_name_and_unit(
     assert height <= 3200
 
 
+def test_what_is_not_drawn_is_one_line_of_text() -> None:
+    plan = layout((3, 2))  # the last is padding
+    truth = np.zeros((10, 5))
+    truth[:, 0] = np.arange(10)
+    prediction = truth.copy()
+    prediction[4, 1] = 0.5
+    assert drawn_columns(plan, prediction, truth) == [0, 1]
+    assert left_out(plan, [0, 1]) == (
+        "dimensions not drawn: 1 of padding, copies or zeros (part1 1); "
+        "2 constant and predicted exactly (part0.joint_2, part1.joint_0)"
+    )
+    assert drawn_columns(plan, np.zeros((10, 5)), np.zeros((10, 5))) == [0, 1, 2, 3], "never an empty figure"
+    assert left_out(plan, range(5)) == ""
+
+
 def test_panels_across() -> None:
-    assert [panels_across(widths) for widths in ((1,), (7,), (3, 3), (22, 22))] == [2, 4, 3, 4]
+    assert [panels_across(count) for count in (1, 7, 6, 44)] == [2, 4, 3, 4]
 
 
 def test_snapshots_of_all_cameras() -> None:
@@ -67,6 +90,6 @@ def test_snapshots_of_all_cameras() -> None:
     assert frames[-1] == 192
     assert len(frames) == 6
     assert snapshot_frames([0, 16]) == [0, 16]
-    pictures = {key: [np.full((64, 64, 3), 9, np.uint8)] * 6 for key in ("cam_high", "cam_left_wrist")}
-    width, height = size(plot_cameras("title", pictures, frames, 20.0))
+    images = {key: [np.full((64, 64, 3), 9, np.uint8)] * 6 for key in ("cam_high", "cam_left_wrist")}
+    width, height = size(plot_cameras("title", images, frames, 20.0))
     assert width > height > 300

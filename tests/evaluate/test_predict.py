@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from groot_ray.dataset.groot.dataset import GrootDataset
+from groot_ray.embodiment.modality import modality_configs
 from groot_ray.errors import ConfigurationError, DataError
 from groot_ray.evaluate.baselines import hold_pose
 from groot_ray.evaluate.predict import (
@@ -23,13 +24,13 @@ from groot_ray.evaluate.predict import (
 
 
 class Holder:
-    """A policy that keeps the state where it is: it needs the right state of the right frame, and its answer is known."""
+    """A policy that holds the state: it needs the right state of the right frame, and its answer is known."""
 
     tag = "GR1"
 
     def __init__(self, dataset: GrootDataset) -> None:
         assert dataset.embodiment is not None
-        self.modality = dataset.embodiment.modality_configs()
+        self.modality = modality_configs(dataset.embodiment)
         self.seeds: list[Any] = []
         self.seen: list[np.ndarray] = []
 

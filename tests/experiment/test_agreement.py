@@ -1,4 +1,4 @@
-"""Mistakes between parts of a document are told before any work."""
+"""Mismatches between parts of a document are reported before any work."""
 
 from __future__ import annotations
 
@@ -33,6 +33,15 @@ def test_a_part_without_episodes_cannot_be_evaluated() -> None:
 def test_a_horizon_beyond_the_models() -> None:
     with pytest.raises(ConfigurationError, match="action_horizon 17 is more than the 16 steps"):
         checked(splits__test=1, evaluation__action_horizon=17)
+
+
+def test_a_robot_that_is_larger_than_the_model() -> None:
+    base = {"experiment.name": "x", "experiment.source.uri": ".", "experiment.embodiment": "aloha"}
+    experiment = build_document({}, base).experiment
+    robot = load_embodiment({"preset": "aloha", "action_horizon": 51})
+    for stages in (STAGES, ("convert",)):
+        with pytest.raises(ConfigurationError, match="'action_horizon' 51 is more than the 50 steps"):
+            check_agreement(experiment, robot, stages)
 
 
 def test_checkpoints_that_are_never_saved_are_named() -> None:

@@ -1,4 +1,4 @@
-"""The experiment document: what is refused and how it is told."""
+"""The experiment document: what is rejected, and how it is reported."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from groot_ray.errors import ConfigurationError
-from groot_ray.experiment.document import build_document, load_document, parse_yaml
+from groot_ray.experiment.document import build_document, load_document
 from groot_ray.experiment.schema import TrainingOptions, result_options
+from groot_ray.yaml_text import parse_yaml
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
 
@@ -38,14 +39,14 @@ def test_examples_are_valid(path: Path) -> None:
         ({"experiment.splits.test": -1}, "'experiment.splits.test'"),
         ({"experiment.name": "Not A Name"}, "'experiment.name'"),
         ({"experiment.conversion.resample": "nearest"}, "'index', 'linspace' or 'timestamp'"),
-        ({"experiment.training.color_jitter_params": {"bright": 1.0}}, "'bright' is no color jitter parameter"),
+        ({"experiment.training.color_jitter_params": {"bright": 1.0}}, "'bright' is not a color jitter parameter"),
         (
             {"experiment.training.gradient_accumulation_steps": 65},
             "global_batch_size 64 is smaller than gradient_accumulation_steps 65",
         ),
     ],
 )
-def test_mistakes_are_told_with_their_place(changes: dict[str, Any], sentence: str) -> None:
+def test_mistakes_are_reported_with_their_location(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigurationError) as told:
         document(**changes)
     assert sentence in str(told.value)
@@ -59,8 +60,15 @@ def test_what_is_missing_is_named() -> None:
 
 def test_yaml_numbers_and_duplicates() -> None:
     assert parse_yaml("a: 1e-4\nb: 2E5\nc: -3e+2", "t") == {"a": 1e-4, "b": 2e5, "c": -3e2}
-    with pytest.raises(ConfigurationError, match="'a' is given twice"):
+    assert parse_yaml("a: yes\nb: on\nc: 012\nd: 1:30\ne: true", "t") == {
+        "a": "yes", "b": "on", "c": 12, "d": "1:30", "e": True
+    }  # fmt: skip
+    with pytest.raises(ConfigurationError, match="t, line 2: key 'a' is given twice"):
         parse_yaml("a: 1\na: 2", "t")
+    with pytest.raises(ConfigurationError, match="t, line 4: key 'c' is given twice; remove one of them"):
+        parse_yaml("a: 1\nb:\n  c: 1\n  c: 2", "t")
+    with pytest.raises(ConfigurationError, match=r"t, line 2: not valid YAML \(mapping values are not allowed here\)"):
+        parse_yaml("a: 1\nb: c: d", "t")
     for text in ("", "- 1", "a: ["):
         with pytest.raises(ConfigurationError):
             parse_yaml(text, "t")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groot_ray.experiment.document import build_document
-from groot_ray.experiment.keys import FORMATS, canonical, digest, stage_key
+from groot_ray.experiment.keys import canonical, digest, stage_key
 from groot_ray.experiment.plan import (
     ModelPin,
     convert_key,
@@ -21,6 +22,7 @@ from groot_ray.experiment.plan import (
     source_request,
 )
 from groot_ray.experiment.schema import Experiment
+from groot_ray.experiment.stages import CONVERT, FINETUNE
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
@@ -63,16 +65,16 @@ def test_values_without_a_json_form_are_refused() -> None:
 
 
 def test_a_key_is_made_of_stage_inputs_and_options() -> None:
-    made = {stage_key("convert", {"a": "1"}, {"b": 2}), stage_key("train", {"a": "1"}, {"b": 2})}
-    made |= {stage_key("convert", {"a": "2"}, {"b": 2}), stage_key("convert", {"a": "1"}, {"b": 3})}
+    made = {stage_key(CONVERT, {"a": "1"}, {"b": 2}), stage_key(FINETUNE, {"a": "1"}, {"b": 2})}
+    made |= {stage_key(CONVERT, {"a": "2"}, {"b": 2}), stage_key(CONVERT, {"a": "1"}, {"b": 3})}
     assert len(made) == 4 and all(len(key) == 16 for key in made)
 
 
-def test_keys_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Results in storage are found by these names, so a change of them makes everybody's stages anew: sha256 of the JSON, by hand."""
-    assert stage_key("convert", {"download": "d1"}, {"fps": 20.0}) == "9a5542c8ea9e6074"
-    monkeypatch.setitem(FORMATS, "convert", 2)
-    assert stage_key("convert", {"download": "d1"}, {"fps": 20.0}) != "9a5542c8ea9e6074"
+def test_keys_last() -> None:
+    """Results in storage are found by these names, so a change makes all stages run again."""
+    assert stage_key(CONVERT, {"download": "d1"}, {"fps": 20.0}) == "9a5542c8ea9e6074"
+    newer = replace(CONVERT, format=2)
+    assert stage_key(newer, {"download": "d1"}, {"fps": 20.0}) != "9a5542c8ea9e6074"
 
 
 @given(
@@ -102,7 +104,7 @@ OPERATIONAL = [
     ("name", "another"),
 ]
 
-# What each option makes anew: source pin, model pin, convert, finetune, evaluate.
+# What each option regenerates: source pin, model pin, convert, finetune, evaluate.
 RESULTS = [
     ("source__uri", "/data/other", "s----"),
     ("source__episodes", [0], "s----"),

@@ -1,6 +1,7 @@
 """Results that exist in storage must still be found: the stage keys of every example are those of version 0.1.0.
 
-A key that changes on purpose needs a higher number in `keys.FORMATS` and a new recording, which says that results are made again.
+A key that changes on purpose needs a higher `format` in the stage's declaration and a new recording, which says that
+results are made again.
 """
 
 from __future__ import annotations

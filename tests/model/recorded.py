@@ -1,4 +1,6 @@
-"""What NVIDIA's implementation made of one sample (two cameras, joints, a gripper and an end-effector pose), and synthetic samples."""
+"""What NVIDIA's implementation made of one sample (two cameras, joints, a gripper and an end-effector pose), and
+synthetic samples.
+"""
 
 from __future__ import annotations
 

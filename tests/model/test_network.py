@@ -11,23 +11,18 @@ from safetensors.torch import load_file, save_file
 
 from groot_ray.errors import ConfigurationError, DataError
 from groot_ray.model.n1d6.config import Gr00tConfig
+from groot_ray.model.n1d6.family import FAMILY
 from groot_ray.model.n1d6.network import Gr00tN1d6
 from groot_ray.model.n1d6.sizes import config
-from groot_ray.model.n1d6.weights import (
-    apply_dtype_policy,
-    load_model,
-    new_model,
-    read_config,
-    save_model,
-    tensor_headers,
-)
-from groot_ray.model.shared.trainable import TuneFlags, apply_tune_flags, describe_trainable
+from groot_ray.model.shared.trainable import apply_tune_flags, describe_trainable
+from groot_ray.model.shared.tune import TuneFlags
+from groot_ray.model.shared.weights import apply_dtype_policy, save_network, tensor_headers
 
 
 @pytest.fixture(scope="module")
 def tiny() -> Gr00tN1d6:
     torch.set_num_threads(1)
-    return new_model("tiny", seed=0).eval()
+    return FAMILY.new_network("tiny", seed=0).eval()
 
 
 def batch(samples: int = 2, embodiments: tuple[int, ...] = (20, 10)) -> dict[str, torch.Tensor]:
@@ -58,7 +53,7 @@ def test_the_3b_model_has_the_published_size() -> None:
 
 def test_flags_switch_their_parts(tiny: Gr00tN1d6) -> None:
     def trained(**flags: object) -> set[str]:
-        model = new_model("tiny", seed=0)
+        model = FAMILY.new_network("tiny", seed=0)
         apply_tune_flags(
             model,
             TuneFlags(
@@ -89,7 +84,7 @@ def test_flags_switch_their_parts(tiny: Gr00tN1d6) -> None:
 
 
 def test_frozen_parts_are_in_evaluation_mode() -> None:
-    model = new_model("tiny")
+    model = FAMILY.new_network("tiny", 0)
     apply_tune_flags(model, TuneFlags(tune_diffusion_model=False))
     assert model.training and not model.action_head.model.training and not model.backbone.model.language_model.training
     assert model.action_head.state_encoder.training
@@ -121,10 +116,10 @@ def test_padding_changes_nothing(tiny: Gr00tN1d6) -> None:
     torch.testing.assert_close(tiny.predict(plain, noise), tiny.predict(padded, noise), atol=1e-5, rtol=1e-4)
 
 
-def test_pictures_of_several_sizes_equal_each_alone(tiny: Gr00tN1d6) -> None:
-    pictures = [torch.rand(1, 3, 56, 56), torch.rand(1, 3, 84, 56), torch.rand(1, 3, 56, 56)]
-    together = tiny.backbone.image_tokens(pictures)
-    alone = torch.cat([tiny.backbone.image_tokens([picture]) for picture in pictures])
+def test_images_of_several_sizes_equal_each_alone(tiny: Gr00tN1d6) -> None:
+    images = [torch.rand(1, 3, 56, 56), torch.rand(1, 3, 84, 56), torch.rand(1, 3, 56, 56)]
+    together = tiny.backbone.image_tokens(images)
+    alone = torch.cat([tiny.backbone.image_tokens([image]) for image in images])
     assert together.shape == (4 + 6 + 4, tiny.config.text.hidden_size)
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
@@ -149,7 +144,7 @@ def test_loss_is_one_mean_over_all_valid_elements(tiny: Gr00tN1d6) -> None:
 
 
 def test_state_dropout_hides_the_state() -> None:
-    model = new_model("tiny", state_dropout_prob=1.0).eval()
+    model = FAMILY.new_network("tiny", 0, state_dropout_prob=1.0).eval()
     data = batch()
     other = {**data, "state": data["state"] + 1}
     noise, time = torch.zeros(2, 50, 128), torch.tensor([0.5, 0.5])
@@ -159,51 +154,51 @@ def test_state_dropout_hides_the_state() -> None:
 
 def test_fresh_weights_depend_on_the_seed_alone() -> None:
     torch.manual_seed(5)
-    first = new_model("tiny", seed=3)
+    first = FAMILY.new_network("tiny", seed=3)
     torch.manual_seed(6)
-    again, other = new_model("tiny", seed=3), new_model("tiny", seed=4)
+    again, other = FAMILY.new_network("tiny", seed=3), FAMILY.new_network("tiny", seed=4)
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True))
     assert not torch.equal(first.action_head.model.proj_out_2.weight, other.action_head.model.proj_out_2.weight)
 
 
 def test_shards_hold_the_same(tmp_path: Path, tiny: Gr00tN1d6) -> None:
-    files = save_model(tiny, tmp_path / "shards", max_shard_bytes=8_000_000)
+    files = save_network(tiny, tmp_path / "shards", max_shard_bytes=8_000_000)
     assert len(files) > 3
-    again = load_model(tmp_path / "shards")
+    again = FAMILY.load_network(tmp_path / "shards")
     assert all(torch.equal(a, b) for a, b in zip(tiny.state_dict().values(), again.state_dict().values(), strict=True))
     assert set(tensor_headers(tmp_path / "shards")) == set(tiny.state_dict())
-    assert read_config(tmp_path / "shards").to_json() == tiny.config.to_json()
+    assert FAMILY.read_config(tmp_path / "shards").to_json() == tiny.config.to_json()
 
 
 def test_dtypes_of_the_policies(tmp_path: Path, tiny: Gr00tN1d6) -> None:
-    save_model(tiny, tmp_path)
+    save_network(tiny, tmp_path)
     flags = TuneFlags(tune_top_llm_layers=1)
-    reference = load_model(tmp_path, dtype_policy="reference", flags=flags)
+    reference = FAMILY.load_network(tmp_path, dtype_policy="reference", flags=flags)
     for name, parameter in reference.named_parameters():
         frozen = name.startswith("backbone.") and ".layers.3." not in name.replace("vision_model", "")
         assert parameter.dtype == (torch.bfloat16 if frozen else torch.float32), name
-    assert {p.dtype for p in load_model(tmp_path, dtype_policy="bf16").parameters()} == {torch.bfloat16}
-    save_model(load_model(tmp_path, dtype_policy="bf16"), tmp_path / "half")
-    assert {p.dtype for p in load_model(tmp_path / "half").parameters()} == {torch.float32}
+    assert {p.dtype for p in FAMILY.load_network(tmp_path, dtype_policy="bf16").parameters()} == {torch.bfloat16}
+    save_network(FAMILY.load_network(tmp_path, dtype_policy="bf16"), tmp_path / "half")
+    assert {p.dtype for p in FAMILY.load_network(tmp_path / "half").parameters()} == {torch.float32}
 
 
 def test_the_mask_token_comes_and_goes(tmp_path: Path, tiny: Gr00tN1d6) -> None:
-    save_model(tiny, tmp_path / "without")
-    grown = load_model(tmp_path / "without", state_dropout_prob=0.2)
+    save_network(tiny, tmp_path / "without")
+    grown = FAMILY.load_network(tmp_path / "without", state_dropout_prob=0.2)
     assert grown.action_head.mask_token is not None and bool(grown.action_head.mask_token.any())
-    save_model(grown, tmp_path / "with")
-    assert load_model(tmp_path / "with", state_dropout_prob=0.0).action_head.mask_token is None
+    save_network(grown, tmp_path / "with")
+    assert FAMILY.load_network(tmp_path / "with", state_dropout_prob=0.0).action_head.mask_token is None
 
 
 def test_broken_checkpoints_are_told(tmp_path: Path, tiny: Gr00tN1d6) -> None:
     def broken(message: str) -> None:
         with pytest.raises(DataError, match=message):
-            load_model(tmp_path)
+            FAMILY.load_network(tmp_path)
 
-    broken("has no config.json")
-    save_model(tiny, tmp_path, names=lambda name: "vlln" not in name)
-    broken("lacks 2 of .* tensors, the first is 'action_head.vlln.weight'")
-    save_model(tiny, tmp_path)
+    broken("config.json is missing")
+    save_network(tiny, tmp_path, names=lambda name: "vlln" not in name)
+    broken("lacks 2 of .* tensors, such as 'action_head.vlln.weight'")
+    save_network(tiny, tmp_path)
     data = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**data, "hidden_size": 64}))
     broken("has shape .*, but config.json implies")
@@ -212,7 +207,7 @@ def test_broken_checkpoints_are_told(tmp_path: Path, tiny: Gr00tN1d6) -> None:
     (tmp_path / "config.json").write_text(json.dumps(data))
     weights = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    broken("is no readable safetensors file")
+    broken("is not a readable safetensors file")
     (tmp_path / "model.safetensors").unlink()
     broken("has no model.safetensors")
 
@@ -225,7 +220,7 @@ def test_configuration_keeps_what_it_does_not_know() -> None:
 
 
 def test_frozen_parts_stay_in_evaluation_mode_when_training_begins() -> None:
-    model = new_model("tiny")
+    model = FAMILY.new_network("tiny", 0)
     apply_tune_flags(model, TuneFlags(tune_diffusion_model=False))
     model.eval()
     assert not model.action_head.state_encoder.training
@@ -235,14 +230,14 @@ def test_frozen_parts_stay_in_evaluation_mode_when_training_begins() -> None:
     assert model.action_head.model.training
 
 
-def test_facts_told_before_are_those_found_in_the_batch(tiny: Gr00tN1d6) -> None:
+def test_layouts_given_before_are_those_found_in_the_batch(tiny: Gr00tN1d6) -> None:
     data = batch()
     data["attention_mask"][0, :3] = 0
-    facts = tiny.facts(data)
-    assert facts.embodiments == ((10, (1,)), (20, (0,)))
-    assert (facts.padded, facts.text, facts.image, facts.image_total) == (True, (17, 20), (4, 4), 8)
+    layout = tiny.layout(data)
+    assert layout.embodiments == ((10, (1,)), (20, (0,)))
+    assert (layout.padded, layout.text, layout.image, layout.image_total) == (True, (17, 20), (4, 4), 8)
     noise = torch.randn(2, 50, 128)
-    assert torch.equal(tiny.predict(data, noise), tiny.predict({**data, "facts": facts}, noise))
+    assert torch.equal(tiny.predict(data, noise), tiny.predict({**data, "batch_layout": layout}, noise))
 
 
 def test_a_sample_without_a_picture_is_told(tiny: Gr00tN1d6) -> None:
@@ -270,7 +265,7 @@ def test_language_layers_may_be_run_in_two_parts(tiny: Gr00tN1d6) -> None:
 
 
 def test_bf16_weights_train_without_autocast() -> None:
-    model = new_model("tiny")
+    model = FAMILY.new_network("tiny", 0)
     apply_dtype_policy(model, "bf16")
     out = model(batch(), torch.randn(2, 50, 128), torch.tensor([0.3, 0.8]))
     out["loss"].backward()
@@ -295,24 +290,24 @@ def test_what_becomes_of_the_mask_token_is_said(
     tmp_path: Path, tiny: Gr00tN1d6, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    save_model(tiny, tmp_path)
-    grown = load_model(tmp_path, state_dropout_prob=0.2)
+    save_network(tiny, tmp_path)
+    grown = FAMILY.load_network(tmp_path, state_dropout_prob=0.2)
     assert "has no mask token; state dropout begins with a fresh one" in caplog.text
-    save_model(grown, tmp_path)
-    load_model(tmp_path, state_dropout_prob=0.0)
+    save_network(grown, tmp_path)
+    FAMILY.load_network(tmp_path, state_dropout_prob=0.0)
     assert "has a mask token, which is left out" in caplog.text
 
 
 def test_whole_numbers_are_no_weights(tmp_path: Path, tiny: Gr00tN1d6) -> None:
-    save_model(tiny, tmp_path)
+    save_network(tiny, tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     weights["action_head.vlln.weight"] = weights["action_head.vlln.weight"].to(torch.int8)
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(DataError, match=r"action_head.vlln.weight.* holds torch.int8"):
-        load_model(tmp_path)
+        FAMILY.load_network(tmp_path)
 
 
 def test_a_folder_of_recorded_outputs_is_a_checkpoint() -> None:
     folder = Path(__file__).resolve().parents[1] / "fixtures" / "groot_n1d6" / "model"
-    model = load_model(folder, dtype_policy="reference", flags=TuneFlags(tune_top_llm_layers=1))
+    model = FAMILY.load_network(folder, dtype_policy="reference", flags=TuneFlags(tune_top_llm_layers=1))
     assert model.config.text.hidden_size == 64 and len(model.state_dict()) == 243

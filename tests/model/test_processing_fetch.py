@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError
 from groot_ray.model.fetch import fetch_model, locate_model
 from groot_ray.model.n1d6.processor import Processor
+from groot_ray.model.n1d6.tokens import QWEN3
 from groot_ray.model.shared.tokenizer import build_tokenizer
 
 MODEL, TINY = "org/model", "org/tiny-tokenizer"
@@ -28,7 +29,7 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (folder / "model" / "config.json").write_text(json.dumps({"model_type": "Gr00tN1d6"}))
     save_file({"w": np.zeros(3, np.float32)}, folder / "model" / "model.safetensors", metadata={"format": "pt"})
     (folder / "model" / "optimizer.pt").write_bytes(b"a pickle that must not be fetched")
-    build_tokenizer("tiny").save(folder / "tokenizer")
+    build_tokenizer("tiny", QWEN3).save(folder / "tokenizer")
     return {MODEL: folder / "model", TINY: folder / "tokenizer"}
 
 
@@ -47,7 +48,8 @@ def test_a_model_is_fetched_with_its_tokenizer(hub: SmallHub, tmp_path: Path) ->
     files = sorted(p.relative_to(tmp_path / "model").as_posix() for p in (tmp_path / "model").rglob("*") if p.is_file())
     assert files == [
         "config.json", "embodiment_id.json", "model.safetensors", "processor_config.json", "statistics.json",
-        "tokenizer/added_tokens.json", "tokenizer/merges.txt", "tokenizer/tokenizer_config.json", "tokenizer/vocab.json",
+        "tokenizer/added_tokens.json", "tokenizer/merges.txt", "tokenizer/tokenizer_config.json",
+        "tokenizer/vocab.json",
     ]  # fmt: skip
     processor = Processor.from_directory(tmp_path / "model")
     assert processor.tags == ["NEW_EMBODIMENT"] and processor.tokenizer.pad_id == 497
@@ -99,12 +101,10 @@ def test_failures_of_the_hub_are_told_in_a_sentence(
         match="'./not/there/at/all' is neither a folder that exists nor the name of a hub repository",
     ):
         locate_model("./not/there/at/all", cache=cache)
-    with pytest.raises(
-        ConfigurationError, match="org/tiny-tokenizer is no GR00T N1.6 checkpoint: it has no config.json"
-    ):
+    with pytest.raises(ConfigurationError, match="org/tiny-tokenizer is not a checkpoint: it has no config.json"):
         locate_model(TINY, cache=cache)
     with pytest.raises(ConfigurationError, match="there is no tokenizer in org/model"):
-        build_tokenizer(MODEL, cache=cache)
+        build_tokenizer(MODEL, QWEN3, cache=cache)
     hub.broken = True
     with pytest.raises(ServiceUnavailableError, match="the hub does not answer .*groot-ray model fetch --to s3://"):
         locate_model(MODEL, cache=tmp_path / "empty")
@@ -113,11 +113,11 @@ def test_failures_of_the_hub_are_told_in_a_sentence(
         ServiceUnavailableError,
         match="cannot fetch the tokenizer from org/x at http://127.0.0.1:1: the hub does not answer",
     ):
-        build_tokenizer("org/x", cache=cache)
+        build_tokenizer("org/x", QWEN3, cache=cache)
 
 
 def test_offline_is_told_in_a_sentence(hub: SmallHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a process of its own, since the hub library reads HF_HUB_OFFLINE when it is imported."""
+    """In a separate process, because the hub library reads HF_HUB_OFFLINE when it is imported."""
     import os
     import subprocess
     import sys
@@ -130,7 +130,7 @@ def test_offline_is_told_in_a_sentence(hub: SmallHub, tmp_path: Path, monkeypatc
     out = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     ).stdout
-    assert out.startswith("69 cannot fetch the base model from org/model") and "HF_HUB_OFFLINE is set" in out
+    assert out.startswith("64 cannot fetch the base model from org/model") and "HF_HUB_OFFLINE is set" in out
     assert not hub.requests
 
 

@@ -1,4 +1,6 @@
-"""The processor: files as the reference writes them, its recorded sample, many frames and cameras, and errors in sentences."""
+"""The processor: files as the reference writes them, its recorded sample, many frames and cameras, and errors in
+sentences.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ import torch
 from recorded import DATA, modality_configs, recorded_sample, recording, statistics_of
 
 from groot_ray.errors import ConfigurationError, DataError
+from groot_ray.model.n1d6.pixels import smart_resize
 from groot_ray.model.n1d6.processor import Processor
-from groot_ray.model.shared.images import smart_resize
+from groot_ray.model.shared.color import ColorJitter
+from groot_ray.model.shared.image_pipelines import ImageOptions, ImagePipelines
 
 REFERENCE = recording()
 FILES = ("processor_config.json", "statistics.json", "embodiment_id.json")
@@ -94,8 +98,8 @@ def test_a_batch_equals_the_reference(shared_dir: Path, sample: dict[str, Any]) 
         np.testing.assert_array_equal(batch["pixel_values"][i], REFERENCE[f"batch.pixel_values_{i}"][0])
     np.testing.assert_array_equal(batch["embodiment_id"], REFERENCE["batch.embodiment_id"])
     np.testing.assert_allclose(batch["state"][0], REFERENCE["batch.state"][0], atol=0)
-    facts = batch.pop("facts")
-    assert facts.image == (162, 162) and facts.padded
+    layout = batch.pop("batch_layout")
+    assert layout.image == (162, 162) and layout.padded
     types = {key: value.dtype for key, value in batch.items()}
     assert types == dict(
         input_ids=torch.int64, attention_mask=torch.int64, pixel_values=torch.float32, state=torch.float32,
@@ -121,7 +125,7 @@ def test_many_frames_and_cameras_are_ordered_by_frame() -> None:
     np.testing.assert_array_equal(features["images"], expected)
     batch = processor.collate([features, features])
     assert batch["pixel_values"].shape == (12, 3, 252, 252)
-    assert (batch["input_ids"] == processor.tokenizer.image_token_id).sum() == 12 * 81
+    assert (batch["input_ids"] == processor.tokenizer.token_id("<IMG_CONTEXT>")).sum() == 12 * 81
     text = processor.tokenizer.decode(batch["input_ids"][0].tolist())
     assert text.index("<image 1>") < text.index("<image 6>") and "user\nlift it<image 1>" in text
 
@@ -149,7 +153,7 @@ def test_training_pictures_are_drawn_from_the_generator() -> None:
     np.testing.assert_array_equal(one["images"], two["images"])
     other = processor.process(sample, True, np.random.default_rng(6))
     assert not np.array_equal(one["images"], other["images"])
-    np.testing.assert_array_equal(one["pixels"], [smart_resize(picture) for picture in one["images"]])
+    np.testing.assert_array_equal(one["pixels"], [smart_resize(image) for image in one["images"]])
     np.testing.assert_array_equal(one["state"], other["state"])
 
 
@@ -199,8 +203,10 @@ def test_the_dataset_replaces_what_the_checkpoint_knows_of_a_tag(processor: Proc
         "new-embodiment", fresh.modality_configs["new_embodiment"], fresh.statistics["new_embodiment"]
     )
     assert sentence == (
-        "tag NEW_EMBODIMENT (weights of embodiment 10) is known to the base model (17 state dims (arm, gripper, eef, const), "
-        "13 action dims (arm relative, gripper, eef relative), horizon 8); the dataset's modality configuration, dims and "
+        "tag NEW_EMBODIMENT (weights of embodiment 10) is known to the base model (17 state dims (arm, gripper, eef, "
+        "const), "
+        "13 action dims (arm relative, gripper, eef relative), horizon 8); the dataset's modality configuration, "
+        "dims and "
         "statistics replace it: 2 state dims (arm), 2 action dims (arm relative), horizon 4"
     )
     assert processor.dims("NEW_EMBODIMENT") == (2, 2, 4)
@@ -247,18 +253,24 @@ def test_settings_that_finetuning_may_replace(tmp_path: Path) -> None:
     saved = json.loads((tmp_path / "processor_config.json").read_text())["processor_kwargs"]
     before = json.loads((DATA / "processor" / "processor_config.json").read_text())["processor_kwargs"]
     assert saved == {**before, "random_rotation_angle": 5, "color_jitter_params": jitter, "use_relative_action": False}
-    assert changed.images.masks is not None and changed.images.jitter is not None
+    training = changed.images.train
+    assert training.regions is not None and ColorJitter.from_params(jitter) in training.step.steps
 
 
 def test_missing_settings_have_the_reference_s_constructor_values(tmp_path: Path, processor: Processor) -> None:
     processor.save(tmp_path)
-    config = {"processor_kwargs": {"modality_configs": {}, "crop_fraction": 0.9, "letter_box_transform": False, "new_thing": 1,
+    config = {"processor_kwargs": {"modality_configs": {}, "crop_fraction": 0.9, "letter_box_transform": False,
+              "new_thing": 1,
                                    "image_target_size": [224, 224], "image_crop_size": [200, 200]}}  # fmt: skip
     (tmp_path / "processor_config.json").write_text(json.dumps(config))
     (tmp_path / "statistics.json").write_text("{}")
     read = Processor.from_directory(tmp_path)
     assert read.settings["shortest_image_edge"] == 512 and read.settings["max_action_horizon"] == 40
-    assert not read.settings["use_albumentations"] and not read.images.options.letter_box
+    assert not read.settings["use_albumentations"]
+    options = ImageOptions(
+        use_albumentations=False, letter_box=False, image_target_size=[224, 224], image_crop_size=[200, 200]
+    )
+    assert read.images == ImagePipelines.of(options)
     read.save(tmp_path / "again")
     saved = json.loads((tmp_path / "again" / "processor_config.json").read_text())["processor_kwargs"]
     assert saved["new_thing"] == 1 and saved["letter_box_transform"] is False
@@ -267,7 +279,7 @@ def test_missing_settings_have_the_reference_s_constructor_values(tmp_path: Path
 def test_a_fresh_processor_is_set_up_like_the_public_checkpoint(processor: Processor) -> None:
     assert Processor.new().settings == processor.settings
     assert Processor.new(max_action_dim=16).settings["max_action_dim"] == 16
-    with pytest.raises(ConfigurationError, match="'max_action_dims' is no setting .*did you mean 'max_action_dim'"):
+    with pytest.raises(ConfigurationError, match="'max_action_dims' is not a setting .*did you mean 'max_action_dim'"):
         Processor.new(max_action_dims=3)
 
 
@@ -282,9 +294,11 @@ def test_a_processor_survives_pickling(processor: Processor, sample: dict[str, A
     ("change", "sentence"),
     [
         (lambda s: s["images"].pop("front"), "camera 'front' is missing; there are none"),
-        (lambda s: s["images"].update(front=s["images"]["front"][0]), r"camera 'front' are uint8 \[64, 64, 3\] instead of uint8 \[1, height"),
+        (lambda s: s["images"].update(front=s["images"]["front"][0]),
+         r"camera 'front' are uint8 \[64, 64, 3\] instead of uint8 \[1, height"),
         (lambda s: s["images"].update(front=s["images"]["front"] / 255), r"are float64 \[1, 64, 64, 3\]"),
-        (lambda s: s["images"].update(front=np.zeros((2, 64, 64, 3), np.uint8)), r"\[2, 64, 64, 3\] instead of uint8 \[1,"),
+        (lambda s: s["images"].update(front=np.zeros((2, 64, 64, 3), np.uint8)),
+         r"\[2, 64, 64, 3\] instead of uint8 \[1,"),
         (lambda s: s["state"].clear(), "state 'arm' of tag NEW_EMBODIMENT is missing; there are none"),
         (lambda s: s.update(language=["lift"]), "instruction of tag NEW_EMBODIMENT is list, not text"),
         (lambda s: s["action"].update(arm=np.full((4, 2), np.nan, np.float32)), "action 'arm' .* is not finite"),
@@ -339,11 +353,11 @@ def test_action_and_sine_cosine_dims_count(processor: Processor) -> None:
 
 
 def test_folders_that_are_no_checkpoint_are_told_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="is no GR00T N1.6 checkpoint: it has no processor_config.json"):
+    with pytest.raises(ConfigurationError, match="is not a GR00T N1.6 checkpoint: it has no processor_config.json"):
         Processor.from_directory(tmp_path)
     (tmp_path / "processor_config.json").write_text("{")
-    with pytest.raises(ConfigurationError, match="is no JSON"):
+    with pytest.raises(ConfigurationError, match="is not valid JSON"):
         Processor.from_directory(tmp_path)
     (tmp_path / "processor_config.json").write_text('{"processor_class": "CLIPProcessor"}')
-    with pytest.raises(ConfigurationError, match="is no GR00T N1.6 processor"):
+    with pytest.raises(ConfigurationError, match="is not a GR00T N1.6 processor"):
         Processor.from_directory(tmp_path)

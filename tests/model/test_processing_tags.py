@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from recorded import DATA
 
 from groot_ray.errors import ConfigurationError
+from groot_ray.model.n1d6.tags import EMBODIMENT_TAGS, default_modality_configs
 from groot_ray.model.shared.modality import ModalityConfig, modality_configs_json, parse_modality_configs
-from groot_ray.model.shared.tags import EMBODIMENT_TAGS, default_modality_configs, resolve_tag, tag_value
+from groot_ray.model.shared.tags import resolve_tag, tag_value
 
 
 def _recorded() -> dict:
@@ -28,16 +29,16 @@ def test_ids_are_those_of_the_reference() -> None:
 @given(st.sampled_from(sorted(EMBODIMENT_TAGS)), st.randoms())
 def test_a_tag_is_found_in_any_spelling(name: str, random) -> None:
     text = "".join(random.choice([c.lower(), c.upper()]) for c in name).replace("_", random.choice("_-"))
-    assert resolve_tag(text) == name
-    assert tag_value(f" {text} ") == name.lower()
+    assert resolve_tag(text, EMBODIMENT_TAGS) == name
+    assert tag_value(f" {text} ", EMBODIMENT_TAGS) == name.lower()
 
 
 def test_an_unknown_tag_is_answered_with_the_list_and_the_one_for_own_robots() -> None:
     with pytest.raises(ConfigurationError, match="custom_robot.*use NEW_EMBODIMENT for a robot of your own") as error:
-        resolve_tag("custom_robot")
+        resolve_tag("custom_robot", EMBODIMENT_TAGS)
     assert all(name in str(error.value) for name in EMBODIMENT_TAGS)
     with pytest.raises(ConfigurationError, match="did you mean 'GR1'"):
-        resolve_tag("gr2")
+        resolve_tag("gr2", EMBODIMENT_TAGS)
     assert resolve_tag("agibot", known=["agibot"]) == "AGIBOT"
 
 
@@ -74,8 +75,8 @@ def test_a_configuration_survives_parsing() -> None:
     ("path", "value", "sentence"),
     [
         (("action",), None, "has no 'action'"),
-        (("video", "delta_indices"), [], "delta_indices of 'video' of a test must be a list of whole numbers"),
-        (("video", "delta_indices"), [0.5], "whole numbers"),
+        (("video", "delta_indices"), [], "delta_indices of 'video' of a test must be a list of integers"),
+        (("video", "delta_indices"), [0.5], "integers"),
         (("state", "modality_keys"), "arm", "must be a list of names"),
         (("state", "modality_keys"), ["arm", "arm"], "names a key twice"),
         (("state", "sin_cos_embedding_keys"), ["leg"], "names 'leg', which is not among modality_keys"),
@@ -87,7 +88,7 @@ def test_a_configuration_survives_parsing() -> None:
             "RELATIV",
             "rep 'RELATIV' of 'arm' in 'action' of a test is none of RELATIVE",
         ),
-        (("action", "action_configs", 0, "state_key"), "leg", "RELATIVE to state 'leg', which is no state key"),
+        (("action", "action_configs", 0, "state_key"), "leg", "RELATIVE to state 'leg', which is not a state key"),
         (("action", "action_configs", 2, "format"), "DEFAULT", "RELATIVE end-effector pose without a format"),
         (("language", "modality_keys"), ["a", "b"], "language of a test must be one key"),
     ],

@@ -1,7 +1,8 @@
 """Fixtures of the tests on a real cluster: the one of KUBECONFIG, with the images on its nodes.
 
-IMAGE_LOAD names the command that puts an image archive on the nodes (nothing is loaded when it is not set). FAULTS names a command with
-the words `cut NS/POD`, `mend NS/POD`, `kill-node NODE`, `up --gpu-nodes N` and `load ARCHIVE`, for what Kubernetes itself cannot break.
+IMAGE_LOAD names the command that puts an image archive on the nodes; if it is not set, nothing is loaded. FAULTS names
+a command with the words `cut NS/POD`, `mend NS/POD`, `kill-node NODE`, `up --gpu-nodes N` and `load ARCHIVE`, for what
+Kubernetes itself cannot break.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def images() -> None:
 
 @pytest.fixture(scope="session")
 def space() -> Iterator[Space]:
-    """A namespace of its own with MinIO and the demo's episodes; removed at the end."""
+    """A new namespace with MinIO and the demo's episodes; removed at the end."""
     made = Space(f"groot-test-{uuid.uuid4().hex[:6]}")
     made.demo.prepare()
     made.demo.upload()

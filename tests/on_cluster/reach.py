@@ -1,4 +1,4 @@
-"""Who reaches whom: connections tried from inside pods, and requests with a wrong token."""
+"""Who can reach whom: connections from inside pods, and requests with a wrong token."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ with ThreadPoolExecutor(len(targets)) as pool:
 
 @contextmanager
 def stranger(space: Space) -> Iterator[str]:
-    """A pod of the namespace that belongs to no release and listens; gives its address."""
+    """A listening pod of the namespace that belongs to no release; gives its address."""
     space.kubectl("apply", "-f", "-", stdin=json.dumps(STRANGER))
     try:
         space.kubectl("wait", "--for=condition=Ready", "pod/stranger", "--timeout=60s")
@@ -76,7 +76,7 @@ def _container(space: Space, pod: str) -> str:
 
 
 def ready(space: Space, release: str, **labels: str) -> Any:
-    """A pod of a release that is ready, None where there is none."""
+    """A ready pod of a release; None if there is none."""
     for pod in space.pods(release, **labels):
         if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", [])):
             return pod

@@ -1,4 +1,4 @@
-"""A namespace with MinIO on the cluster of KUBECONFIG, and what the tests do in it."""
+"""A namespace with MinIO on the cluster of KUBECONFIG, and what tests do in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Of all of a namespace, what Kubernetes puts there by itself, and what the demo keeps: storage.
+KINDS = (
+    *("pods", "jobs", "services", "configmaps", "secrets", "serviceaccounts", "roles", "rolebindings"),
+    *("networkpolicies", "statefulsets", "deployments", "rayclusters", "persistentvolumeclaims"),
+)
+# What Kubernetes itself puts into a namespace, and what the demo keeps there: storage.
 NOT_OURS = {
     "configmap/kube-root-ca.crt",
     "serviceaccount/default",
@@ -103,7 +107,7 @@ class Space:
         return {line.split()[0]: line.split()[1] for line in lines}
 
     def wait_for(self, what: str, condition: Callable[[], Any], seconds: float = 900, poll: float = 2) -> Any:
-        """Wait until `condition` gives something."""
+        """Wait until `condition` returns something."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = condition()
@@ -120,7 +124,7 @@ class Space:
         stages: tuple[str, ...] = ("download", "convert", "finetune", "evaluate"),
         seconds: float = 1800,
     ) -> None:
-        """Wait until stages are done; fails at once when one has failed."""
+        """Wait until stages are done; fails at once if one has failed."""
 
         def done() -> bool:
             states = self.states(release)
@@ -130,7 +134,7 @@ class Space:
         self.wait_for(f"{release}: {', '.join(stages)}", done, seconds, 5)
 
     def pods(self, release: str, **labels: str) -> list[dict[str, Any]]:
-        """Pods of a release that are there, by our labels."""
+        """Pods of a release, selected by labels of ours."""
         select = ",".join(
             [f"groot-ray/release={release}", *[f"groot-ray/{key}={value}" for key, value in labels.items()]]
         )
@@ -143,14 +147,13 @@ class Space:
         return {job["metadata"]["labels"]["groot-ray/stage"]: job["metadata"]["name"] for job in jobs}
 
     def job_log(self, release: str, stage: str) -> str:
-        """What the pod of a stage's Job has printed: the driver's log."""
+        """The log of a stage's Job, which has its driver's log."""
         pods = self.pods(release, stage=stage, component="job")
         return self.kubectl("logs", pods[-1]["metadata"]["name"], check=False) if pods else ""
 
     def leftovers(self) -> set[str]:
         """Objects in the namespace that neither Kubernetes nor the demo's storage put there."""
-        kinds = "pods,jobs,services,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,statefulsets,deployments,rayclusters,persistentvolumeclaims"
-        names = self.kubectl("get", kinds, "-o", "name").split()
+        names = self.kubectl("get", ",".join(KINDS), "-o", "name").split()
         return {
             n
             for n in names
@@ -168,7 +171,7 @@ class Faults:
         subprocess.run([str(self.command), *words], check=True, capture_output=True, text=True)
 
     def load_images(self) -> None:
-        """Put the images on the nodes once more: one that was switched off comes back empty."""
+        """Load the images on the nodes again: a node that was switched off comes back without them."""
         load = os.environ.get("IMAGE_LOAD") or f"{self.command} load"
         command = [sys.executable, str(REPOSITORY / "k8s" / "images.py"), "load"]
         subprocess.run(command, check=True, env={**os.environ, "IMAGE_LOAD": load})

@@ -1,4 +1,4 @@
-"""The demo on a real cluster: to the end, equal to one machine, closed to strangers, and nothing left behind."""
+"""The demo on a real cluster: it ends, equals a run on one machine, is closed to strangers and leaves nothing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import yaml
 from reach import closed_to_strangers, closed_to_the_outside, ready, stranger, wrong_token_refused
 from space import REPOSITORY, Space
 
-from groot_ray.experiment.document import parse_yaml
 from groot_ray.storage import open_location
+from groot_ray.yaml_text import parse_yaml
 
 RELEASE = "walk"
 
 
 class Watch(threading.Thread):
-    """Looks at a release's pods every second and keeps what it saw."""
+    """Records a release's pods every second."""
 
     def __init__(self, space: Space, release: str) -> None:
         super().__init__(daemon=True)
@@ -77,7 +77,7 @@ class Watch(threading.Thread):
 
 @pytest.fixture(scope="module")
 def finished(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """The demo, run to the end by the command of `make k8s-demo` under the name `walk`, and looked at meanwhile."""
+    """The demo, run by the command of `make k8s-demo` under the name `walk`, and watched meanwhile."""
     watch = Watch(space, RELEASE)
     watch.start()
     words = [sys.executable, "k8s/demo.py", "--keep", "--namespace", space.namespace, "--release", RELEASE]
@@ -101,7 +101,7 @@ def finished(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def test_the_command_tells_where_things_are(finished: Watch) -> None:
-    assert "the results lie in bucket groot" in finished.printed
+    assert "the results are in bucket groot" in finished.printed
     assert "checkpoints 20, 40" in finished.printed and "evaluate" in finished.printed
 
 

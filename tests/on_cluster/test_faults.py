@@ -1,6 +1,6 @@
-"""Everything that can be killed is killed, in each stage; the experiment ends with the same result all the same.
+"""Everything that can be killed is killed, in each stage; the experiment still ends with the same result.
 
-A fault that hits nothing proves nothing: each test makes sure of what it struck, and of what came of it.
+A fault that hits nothing proves nothing: each test checks what it hit and what followed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STEPS = 600  # of the run that loses a node: enough for the node to come back me
 
 @pytest.fixture(scope="module")
 def calm(space: Space) -> Iterator[str]:
-    """An undisturbed run, to compare with."""
+    """An undisturbed run for comparison."""
     space.install("calm")
     space.wait_done("calm", seconds=3000)
     space.helm("uninstall", "calm")
@@ -35,7 +35,7 @@ def calm(space: Space) -> Iterator[str]:
 
 
 def running(space: Space, release: str, stage: str, **labels: str) -> dict[str, Any] | None:
-    """A pod of a stage that runs and is not about to end."""
+    """A running pod of a stage that is not about to end."""
     for pod in space.pods(release, stage=stage, **labels):
         if pod["status"].get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp"):
             return pod
@@ -43,7 +43,7 @@ def running(space: Space, release: str, stage: str, **labels: str) -> dict[str, 
 
 
 def at_work(space: Space, release: str, stage: str) -> bool:
-    """Whether the stage's Ray job runs and has a worker's pod; a stage that is over has escaped, which is an error."""
+    """Whether the stage's Ray job runs with a worker pod; a stage that is already over is an error."""
     name = space.job_names(release).get(stage)
     if name is not None:
         done = json.loads(space.kubectl("get", "job", name, "-o", "json"))["status"].get("succeeded")
@@ -55,7 +55,7 @@ def at_work(space: Space, release: str, stage: str) -> bool:
 
 
 def strike(space: Space, release: str, stage: str, force: bool = True, **labels: str) -> dict[str, Any]:
-    """Delete a running pod of a stage and see it go; returns what it was."""
+    """Delete a running pod of a stage and wait until it is gone; returns the pod."""
     pod = space.wait_for(f"a pod of {stage} to strike", lambda: running(space, release, stage, **labels), 600, poll=0.3)
     name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
     space.kubectl("delete", "pod", name, "--wait=false", *(["--force", "--grace-period=0"] if force else []))
@@ -96,7 +96,7 @@ def segment_rows(segment: Any) -> list[dict[str, Any]]:
 
 
 def one_after_another(folder: Any, stage: str) -> int:
-    """Every attempt but the last ended before the next was claimed, and the last did the work; returns how many there were."""
+    """Check that each attempt ended before the next was claimed and the last succeeded; returns their number."""
     states = attempts(folder)
     assert states and all(state.ended for state in states) and states[-1].code == 0, f"{stage}: {states}"
     for state in states[:-1]:
@@ -136,7 +136,7 @@ def test_killed_pods(space: Space, calm: str, component: str) -> None:
         if component == "head":
             assert all(count > 1 for count in counted.values()), f"a lost head ends an attempt: {counted}"
         else:
-            assert all(count == 1 for count in counted.values()), f"the attempt goes on: {counted}"
+            assert all(count == 1 for count in counted.values()), f"the attempt continues: {counted}"
     finally:
         space.helm("uninstall", release, check=False)
 
@@ -179,7 +179,7 @@ def test_a_worker_that_is_asked_to_leave_saves_first(space: Space) -> None:
         strike(space, release, "finetune", force=False, component="ray", group="cpu")
         space.wait_done(release, ("finetune",), 1800)
         log = space.job_log(release, "finetune")
-        went_on = [int(step) for step in re.findall(r"going on from step (\d+)", log)]
+        went_on = [int(step) for step in re.findall(r"resuming from step (\d+)", log)]
         assert went_on and went_on[0] >= 10, f"nothing was saved before the pod ended: {log[-2000:]}"
         with space.demo.storage() as endpoint:
             steps_once_each(open_location(f"s3://groot/experiments/{release}", endpoint), space, training["max_steps"])
@@ -194,14 +194,14 @@ def step_of(space: Space, release: str) -> int:
 
 
 def steps_once_each(root: Any, space: Space, last: int) -> None:
-    """Every logged step is there once, in order, up to the last."""
+    """Check that every logged step is there once, in order, up to the last."""
     states = sorted(e.relative for e in root.list() if e.relative.endswith(f"checkpoint-{last}/trainer_state.json"))
     history = [row["step"] for row in (root / states[-1]).read_json()["log_history"] if "loss" in row]
     assert history == sorted(set(history)) and history[-1] == last, "an optimizer step was committed twice"
 
 
 def ready_gpu_pods(space: Space) -> list[dict[str, Any]]:
-    """GPU workers of the run that are ready, on nodes that are there."""
+    """Ready GPU workers of the run, on nodes that exist."""
     nodes = {node["metadata"]["name"] for node in space.get("nodes")}
     return [
         pod
@@ -222,16 +222,16 @@ def test_a_lost_gpu_node(space: Space, faults: Faults) -> None:
         space.install("node", values=node)
         space.wait_for("two GPU workers", lambda: len(ready_gpu_pods(space)) == 2, 1500)
         space.wait_for("training", lambda: step_of(space, "node") >= 10, 900)
-        assert workers_told(space) == [2]
+        assert worker_counts(space) == [2]
         faults("kill-node", "gpu-1")
         space.wait_for("the node to be gone", lambda: len(space.get("nodes")) == 2, 120)
-        space.wait_for("one worker alone", lambda: workers_told(space) == [2, 1], 600)
+        space.wait_for("one worker alone", lambda: worker_counts(space) == [2, 1], 600)
         reached = step_of(space, "node")
         space.wait_for("steps by one worker", lambda: step_of(space, "node") > reached + 10, 600)
         assert len(ready_gpu_pods(space)) == 1
         faults("up", "--kuberay", "--gpu-nodes", "2")
         faults.load_images()
-        space.wait_for("both workers again", lambda: workers_told(space) == [2, 1, 2], 900)
+        space.wait_for("both workers again", lambda: worker_counts(space) == [2, 1, 2], 900)
         space.wait_done("node", seconds=3000)
         space.install("node-calm", values={"experiment": {"training": {**training, "num_workers": 1}}})
         space.wait_done("node-calm", seconds=3000)
@@ -254,8 +254,8 @@ def test_a_lost_gpu_node(space: Space, faults: Faults) -> None:
         space.helm("uninstall", "node-calm", check=False)
 
 
-def workers_told(space: Space) -> list[int]:
-    """With how many workers the run trained, one number for each time that it (re)started, repetitions left out."""
+def worker_counts(space: Space) -> list[int]:
+    """Numbers of workers the run trained with, one per (re)start, without repetitions."""
     log = space.job_log("node", "finetune")
     counts = [int(n) for n in re.findall(r"global_batch_size\): (\d+) workers x", log)]
     return [n for i, n in enumerate(counts) if i == 0 or counts[i - 1] != n]

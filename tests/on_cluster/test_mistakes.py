@@ -1,4 +1,4 @@
-"""A user's mistakes: told by `doctor` before, and by `cluster status` after `helm install`, in a sentence each, and not retried."""
+"""A user's mistakes: one sentence by `doctor` before, one by `cluster status` after `helm install`, and no retries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import yaml
 from space import REPOSITORY, Space
 
-from groot_ray.experiment.document import parse_yaml
+from groot_ray.yaml_text import parse_yaml
 
 DEMO = parse_yaml((REPOSITORY / "k8s" / "demo.yaml").read_text(), "demo.yaml")
 
@@ -29,7 +29,7 @@ def changed(name: str, **places: Any) -> dict[str, Any]:
 
 
 def doctor(space: Space, document: dict[str, Any], folder: Path, **env: str) -> str:
-    """What the doctor says, from outside the cluster with a way to MinIO."""
+    """The doctor's findings, from outside the cluster with a connection to MinIO."""
     (folder / "experiment.yaml").write_text(yaml.safe_dump(document))
     with space.demo.storage() as endpoint:
         done = space.groot_ray(
@@ -71,8 +71,8 @@ def test_a_wrong_secret(space: Space, tmp_path: Path) -> None:
     try:
         said = doctor(space, document, tmp_path, AWS_SECRET_ACCESS_KEY="this-is-wrong")
         assert "secret" in said.lower() or "AWS_SECRET_ACCESS_KEY" in said
-        told = failure(space, "secret", document)
-        assert "AWS_SECRET_ACCESS_KEY" in told and "this-is-wrong" not in told
+        advice = failure(space, "secret", document)
+        assert "AWS_SECRET_ACCESS_KEY" in advice and "this-is-wrong" not in advice
     finally:
         space.kubectl("delete", "secret", "wrong")
 
@@ -110,7 +110,7 @@ def test_more_gpus_than_any_node_has(space: Space, tmp_path: Path) -> None:
     )
     assert "9 x nvidia.com/gpu" in doctor(space, document, tmp_path)
     document["cluster"]["stages"]["download"] = {"gpu": 1}
-    document["cluster"]["queue"] = "none"  # fixed replicas: the pods are asked for at once
+    document["cluster"]["queue"] = "none"  # fixed replicas: the pods are requested at once
     try:
         space.install("gpus", values=document)
         said = space.wait_for(
@@ -145,7 +145,7 @@ def test_an_unknown_release(space: Space) -> None:
 @pytest.mark.parametrize("wrong", ["no-such-context"])
 def test_an_unknown_context(wrong: str, tmp_path: Path) -> None:
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(changed("context")))
-    from groot_ray.cluster.kube.api import from_kubeconfig
+    from groot_ray.cluster.kube.access import from_kubeconfig
     from groot_ray.errors import ConfigurationError
 
     with pytest.raises(ConfigurationError, match=wrong):

@@ -1,4 +1,4 @@
-"""The other ways to run: static pods, a Ray cluster that exists, GPU pods, submission from outside, upgrades, two releases."""
+"""Other ways to run: static pods, an external Ray cluster, GPU pods, submission, upgrades, two releases."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import yaml
 from reach import closed_to_strangers, closed_to_the_outside, ready, stranger, wrong_token_refused
 from space import REPOSITORY, Space
 
-from groot_ray.experiment.document import parse_yaml
 from groot_ray.storage import open_location
 from groot_ray.storage.lease import attempts
+from groot_ray.yaml_text import parse_yaml
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ RAY = {
 
 @pytest.fixture(scope="module")
 def standing(space: Space) -> Iterator[str]:
-    """A Ray cluster that belongs to nobody's release, with the storage's credentials; gives the head pod's name."""
+    """A Ray cluster that belongs to no release, with the storage's credentials; gives the head pod's name."""
     rendered = space.helm(
         "template",
         "standing",
@@ -66,12 +66,12 @@ def standing(space: Space) -> Iterator[str]:
         "--set",
         "cluster.ray.head.cpus=2",
     ).stdout
-    told = next(
+    settings = next(
         json.loads(d["data"]["stage-download.json"])
         for d in yaml.safe_load_all(rendered)
         if d and d["kind"] == "ConfigMap"
     )
-    cluster = told["manifest"]
+    cluster = settings["manifest"]
     cluster["metadata"] = {**RAY["metadata"], "annotations": cluster["metadata"]["annotations"]}
     pod = cluster["spec"]["headGroupSpec"]["template"]
     pod["metadata"]["labels"] = {"standing": "head"}
@@ -119,7 +119,7 @@ def test_submit_status_logs_and_stop_from_outside(space: Space, standing: str, t
     with space.demo.storage() as endpoint, space.module.port_forward(space.namespace, f"pod/{standing}", 8265) as port:
         env = {"RAY_AUTH_TOKEN": token_of(space, "standing"), "AWS_ENDPOINT_URL_S3": endpoint}
         address = f"http://127.0.0.1:{port}"
-        # Inside the cluster storage has another name than here.
+        # Inside the cluster, storage has another name than here.
         words = ["submit", target, "--address", address, "--env", "AWS_ENDPOINT_URL_S3=http://minio:9000"]
         done = space.groot_ray(*words, "--stage", "download", "--stage", "convert", env=env)
         assert done.returncode == 0 and "is done" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
@@ -152,7 +152,7 @@ def test_submit_status_logs_and_stop_from_outside(space: Space, standing: str, t
 
 
 def test_a_head_that_is_deleted_during_submit_is_told(space: Space, standing: str, tmp_path: Path) -> None:
-    """The connection is lost and comes back to another head; the user is told, submits again, and the run goes on."""
+    """The connection is lost and returns to another head; the command says so, and a new submission resumes the run."""
     document = parse_yaml((REPOSITORY / "k8s" / "demo.yaml").read_text(), "demo.yaml")
     document["experiment"]["name"] = "lost"
     document["experiment"]["training"] |= {"max_steps": 60, "save_steps": 5, "logging_steps": 1}
@@ -183,7 +183,7 @@ def test_a_head_that_is_deleted_during_submit_is_told(space: Space, standing: st
             env["RAY_AUTH_TOKEN"] = token_of(space, "standing")
             again = subprocess.run(words, env=env, cwd=REPOSITORY, capture_output=True, text=True)
             assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-2000:]
-            assert "going on from step" in again.stdout and "trained 60 steps" in again.stdout
+            assert "resuming from step" in again.stdout and "trained 60 steps" in again.stdout
         finally:
             second.terminate()
 
@@ -228,7 +228,7 @@ def test_gpu_groups_and_an_upgrade_with_more_steps(space: Space) -> None:
         ]
         assert node in gpu_nodes
         space.wait_for("steps", lambda: "loss" in space.status("gpu"), 900)
-        space.install("gpu", *sets, "experiment.training.max_steps=44")  # while the GPU worker is at work
+        space.install("gpu", *sets, "experiment.training.max_steps=44")  # while the GPU worker runs
         space.wait_done("gpu", ("finetune",), 1800)
         space.wait_for("the GPUs to be given back", lambda: not space.pods("gpu", stage="finetune", group="gpu"), 60, 1)
         with space.demo.storage() as endpoint:
@@ -250,7 +250,7 @@ def history(run: Any) -> list[dict[str, Any]]:
 
 
 def test_an_account_that_exists_is_that_of_all_pods(space: Space) -> None:
-    """As workload identity wants it; the Jobs and the autoscaler beside the head work under it too."""
+    """As for workload identity; the Jobs and the autoscaler use it too."""
     space.kubectl("create", "serviceaccount", "reader")
     off = [f"cluster.stages.{stage}.enabled=false" for stage in ("finetune", "evaluate")]
     accounts = set()

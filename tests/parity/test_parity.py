@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
 from groot_ray.errors import ConfigurationError
-from groot_ray.model.n1d6.weights import load_model
+from groot_ray.model.family import ModelFamily
+from groot_ray.model.n1d6.family import FAMILY
 from groot_ray.parity import run
 from groot_ray.parity.check import Check, close
-from groot_ray.parity.recorder import window_order
+from groot_ray.parity.families import family_module
+from groot_ray.parity.n1d6.recorder import window_order
 from groot_ray.parity.report import failed, print_table
 
 CUT = Path(__file__).resolve().parents[1] / "fixtures" / "groot_n1d6"
@@ -74,7 +77,7 @@ def test_the_whole_fixtures_agree(shared_dir: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("without", "still", "told"),
+    ("without", "still", "reported"),
     [
         (["model", "data/processor"], "data relative_stats.json eef q99", "no data/processor/processor_config.json"),
         (["model", "data"], "data stats.json action std", "no data/prompt.json"),
@@ -83,7 +86,7 @@ def test_the_whole_fixtures_agree(shared_dir: Path, capsys: pytest.CaptureFixtur
     ],
 )
 def test_a_folder_with_some_of_it_is_compared_as_far_as_it_goes(
-    without: list[str], still: str, told: str, tmp_path: Path
+    without: list[str], still: str, reported: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "fixtures"
     shutil.copytree(CUT, folder)
@@ -92,7 +95,7 @@ def test_a_folder_with_some_of_it_is_compared_as_far_as_it_goes(
     checks = run(folder)
     assert failed(checks) == []
     assert by_name(checks)[still].ok
-    assert told in {check.note for check in checks if check.ok is None}
+    assert reported in {check.note for check in checks if check.ok is None}
 
 
 def test_differences_are_found(tmp_path: Path) -> None:
@@ -132,7 +135,7 @@ def test_what_is_missing_is_said_and_an_error_is_a_failure(tmp_path: Path) -> No
 def test_a_folder_with_nothing_to_compare_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="nothing to compare"):
         run(tmp_path)
-    with pytest.raises(ConfigurationError, match="is no folder"):
+    with pytest.raises(ConfigurationError, match="is not a folder"):
         run(tmp_path / "none")
 
 
@@ -151,7 +154,9 @@ def test_elements_and_vectors_have_their_own_scale() -> None:
 
 
 def test_many_images_of_several_sizes_and_unknown_quantities(tmp_path: Path) -> None:
-    """A folder with twelve images, two of them in one tensor, recorded from the network itself: order and packing must be right."""
+    """A folder with twelve images, two of them in one tensor, recorded from the network itself: order and packing must
+    be right.
+    """
     folder = tmp_path / "fixtures" / "model"
     shutil.copytree(CUT / "model", folder)
     config = json.loads((folder / "config.json").read_text())
@@ -166,7 +171,7 @@ def test_many_images_of_several_sizes_and_unknown_quantities(tmp_path: Path) -> 
     inputs = {k: v for k, v in np.load(folder / "inputs.npz").items() if not k.startswith("pixel_values")}
     inputs |= {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     np.savez(folder / "inputs.npz", **inputs, **{f"pixel_values_{i}": image for i, image in enumerate(images)})
-    model = load_model(folder)
+    model = FAMILY.load_network(folder)
     batch = {key: torch.from_numpy(inputs[key]) for key in ("input_ids", "attention_mask", "state", "embodiment_id")}
     alone = [torch.from_numpy(image[None]) for group in images for image in group]
     with torch.no_grad():
@@ -186,3 +191,11 @@ def test_many_images_of_several_sizes_and_unknown_quantities(tmp_path: Path) -> 
     assert checks["network denoised actions"].ok and checks["network infer something_else"].ok is None
     assert checks["network mixed bf16 loss"].ok is None  # what is not recorded is said
     assert failed(list(checks.values())) == []
+
+
+def test_a_family_without_recordings_is_named() -> None:
+    class Family:
+        model_type = "toy"
+
+    with pytest.raises(ConfigurationError, match="outputs of model type 'toy' cannot be compared"):
+        family_module(cast(ModelFamily, Family()), "prompt")

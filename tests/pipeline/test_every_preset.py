@@ -1,4 +1,4 @@
-"""Every preset, and the real Unitree G1 of the examples, from recordings through conversion and finetuning to an evaluation."""
+"""Every preset, and the Unitree G1 of the examples, from recordings to an evaluation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A small stage of our own around which the runner is tested: it writes numbered files, one after the other, under its lease.
+"""A small stage for tests of the runner: it writes numbered files, one after the other, under its lease.
 
-Run as a program it does so in a process of its own: `counting.py SOURCE STORAGE CACHE WHERE_TO_DIE SECONDS`.
+Run as a program, it does so in its own process: `counting.py SOURCE STORAGE CACHE WHERE_TO_DIE SECONDS`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from documents import document
 
 from groot_ray.experiment.document import Document
 from groot_ray.experiment.keys import stage_key
+from groot_ray.experiment.stages import StageDeclaration
 from groot_ray.progress import progress
 from groot_ray.stages import STAGES
 from groot_ray.stages.base import Context, Made, Stage
@@ -25,19 +26,18 @@ from groot_ray.storage.manifest import record_files
 FILES = 5
 
 
-class Count(Stage):
-    """Counts to `FILES`; the seed of the training is its one option. Dies where it is told to."""
+COUNT = StageDeclaration("count", "count to five", sections=("training",), after=("download",), inputs=("download",))
 
-    name = "count"
-    after = ("download",)
+
+class Count(Stage):
+    """Counts to `FILES`; the training seed is its only option. Dies at a requested point."""
+
+    declaration = COUNT
     dies_at: str = ""
     pause: float = 0.0
 
     def key(self, work: Work) -> str:
-        return stage_key(self.name, self.inputs(work), self.options(work))
-
-    def inputs(self, work: Work) -> dict[str, Any]:
-        return {"download": work.place("download").name}
+        return stage_key(self.declaration, self.inputs(work), self.options(work))
 
     def options(self, work: Work) -> dict[str, Any]:
         return {"seed": work.experiment.training.seed}
@@ -78,15 +78,15 @@ if __name__ == "__main__":
     stage.dies_at, stage.pause = sys.argv[4], float(sys.argv[5])
     STAGES[stage.name] = stage
     if stage.dies_at == "after files.parquet":
-        from groot_ray.stages import runner
+        from groot_ray.stages import record
 
-        commit = runner.commit_manifest
+        commit = record.commit_manifest
 
         def die(folder, manifest, name):
             if manifest.stage == stage.name:
                 os.kill(os.getpid(), signal.SIGKILL)
             commit(folder, manifest, name)
 
-        runner.commit_manifest = die
+        record.commit_manifest = die
     outcome = run_stage(counting_document(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])), "count")
     print(outcome.state)

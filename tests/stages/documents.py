@@ -9,7 +9,7 @@ from groot_ray.experiment.document import Document, build_document
 
 
 def document(source: str | Path, storage: str | Path, cache: Path, **overrides: Any) -> Document:
-    """The demo in small; `overrides` are dotted names with `__` for the dots, below `experiment`."""
+    """A small version of the demo; `overrides` are dotted names below `experiment`, with `__` for the dots."""
     data = {
         "experiment": {
             "name": "test",

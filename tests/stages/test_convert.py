@@ -1,4 +1,4 @@
-"""convert as a stage, on real episodes: its manifest, its files, and that only what changes a result makes it anew."""
+"""convert as a stage, on real episodes: its manifest, its files, and only changes that affect the result rerun it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from documents import document
 
 from groot_ray.stages import run_stage
 from groot_ray.stages.convert import conversion_files
-from groot_ray.stages.work import Work
+from groot_ray.stages.registry import open_work
 from groot_ray.storage.manifest import read_files
 
 
 @pytest.fixture(scope="module")
 def converted(one_ray: None, aloha_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Storage with one experiment whose two episodes were converted."""
+    """A storage with one experiment whose two episodes were converted."""
     folder = tmp_path_factory.mktemp("converted")
     run_stage(document(aloha_dataset, folder / "out", folder / "cache"), "convert")
     return folder
@@ -39,12 +39,14 @@ def test_the_manifest_vouches_for_every_file(converted: Path, aloha_dataset: Pat
     }
     assert {file.path: file.sha256 for file in read_files(outcome.folder)} == there
     read, hashed = (conversion_files(outcome.folder, has_gaps=gaps) for gaps in (True, False))
-    assert set(read) == set(hashed), "hashes of the ledger are those of the files"
+    assert set(read) == set(hashed), "the ledger's hashes equal those of the files"
 
 
 def test_only_what_changes_the_result_changes_the_key(converted: Path, aloha_dataset: Path) -> None:
     def key(**changes: object) -> str:
-        return Work(document(aloha_dataset, converted / "out", converted / "cache", **changes)).place("convert").key
+        return (
+            open_work(document(aloha_dataset, converted / "out", converted / "cache", **changes)).place("convert").key
+        )
 
     same = key()
     assert key(conversion__workers=7, training__max_steps=9, evaluation__steps=3, name="test") == same
@@ -57,15 +59,15 @@ def test_only_what_changes_the_result_changes_the_key(converted: Path, aloha_dat
         {"source__episodes": [0, 1]},
     ):
         assert key(**change) != same, change
-    assert key(splits={"train": 1, "test": 1}, conversion__fps=20) == same, "an option that is given as its default"
+    assert key(splits={"train": 1, "test": 1}, conversion__fps=20) == same, "an option explicitly set to its default"
 
 
 def test_into_a_plain_folder_in_one_go(aloha_dataset: Path, tmp_path: Path) -> None:
-    """`groot-ray convert --source X --output Y` needs no stage before it and leaves nothing elsewhere."""
+    """`groot-ray convert --source X --output Y` needs no earlier stage and writes nothing elsewhere."""
     doc = document(aloha_dataset, tmp_path / "out", tmp_path / "cache", source__episodes=[2, 3])
     outcome = run_stage(doc, "convert", output=str(tmp_path / "plain"))
     assert (tmp_path / "plain/train/meta/info.json").is_file() and (tmp_path / "plain/test/meta/stats.json").is_file()
     assert outcome.manifest is None and not (tmp_path / "out").exists()
     stamp = (tmp_path / "plain/train/meta/info.json").stat().st_mtime_ns
     run_stage(doc, "convert", output=str(tmp_path / "plain"))
-    assert (tmp_path / "plain/train/meta/info.json").stat().st_mtime_ns == stamp, "done is not done again"
+    assert (tmp_path / "plain/train/meta/info.json").stat().st_mtime_ns == stamp, "finished work is not repeated"

@@ -1,9 +1,12 @@
-"""Datasets of the hub: pinned by commit, copied whole, resumed file by file; every failure in one sentence."""
+"""Hub datasets are pinned by commit, copied completely, resumed file by file; every failure is one sentence."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +15,12 @@ from documents import document
 from small_hub import Hub, small_hub
 
 from groot_ray.errors import ConfigurationError, DataError, GrootRayError, ServiceUnavailableError
+from groot_ray.hub import hub_name
 from groot_ray.stages import run_stage
 from groot_ray.stages.download import dataset_location
 from groot_ray.stages.finetune import pinned_model
-from groot_ray.stages.hub import hub_name
 from groot_ray.stages.pin import pin_model
-from groot_ray.stages.work import Work
+from groot_ray.stages.registry import open_work
 from groot_ray.storage import upload_tree
 from groot_ray.storage.manifest import read_files
 
@@ -54,7 +57,7 @@ def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "org/name").mkdir(parents=True)
-    assert hub_name("org/name") is None, "a folder that is there goes first"
+    assert hub_name("org/name") is None, "an existing folder takes precedence"
 
 
 @pytest.mark.parametrize("uri", [f"hf://{NAME}", NAME])
@@ -63,7 +66,7 @@ def test_a_hub_dataset_is_copied_at_its_commit(hub: Hub, source: Path, tmp_path:
     doc = document(uri, tmp_path / "out", tmp_path / "cache")
     made = run_stage(doc, "download")
     copied = {entry.relative: entry.location.read_bytes() for entry in (made.folder / "dataset").list()}
-    assert copied == hub.commits[commit] and dataset_location(Work(doc)) == made.folder / "dataset"
+    assert copied == hub.commits[commit] and dataset_location(open_work(doc)) == made.folder / "dataset"
     assert (made.folder / "provenance.json").read_json()["revision"] == commit
     assert {record.path for record in read_files(made.folder)} == {f"dataset/{path}" for path in copied}
 
@@ -74,20 +77,20 @@ def test_a_branch_that_moves_makes_a_new_plan(hub: Hub, source: Path, tmp_path: 
     first = run_stage(doc, "download")
     (source / "README.md").write_text("more about it")
     second_commit = hub.push(NAME, source, "v2.1")
-    assert Work(doc).source.revision != second_commit
+    assert open_work(doc).source.revision != second_commit
     second = run_stage(doc, "download")
-    assert second.folder != first.folder and Work(doc).source.revision == second_commit
+    assert second.folder != first.folder and open_work(doc).source.revision == second_commit
     hub.down = True
-    assert run_stage(doc, "download").state == "skipped", "what is pinned and copied needs no hub"
+    assert run_stage(doc, "download").state == "skipped", "a pinned and copied dataset needs no hub"
 
 
-def test_a_broken_download_is_gone_on_with(hub: Hub, source: Path, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(hub: Hub, source: Path, tmp_path: Path) -> None:
     hub.push(NAME, source)
     hub.damaged.add("data/chunk-000/episode_000003.parquet")
     doc = document(f"hf://{NAME}", tmp_path / "out", tmp_path / "cache")
-    with pytest.raises(DataError, match=r"episode_000003\.parquet .* other bytes than the hub announced"):
+    with pytest.raises(DataError, match=r"episode_000003\.parquet .* does not match what the hub announced"):
         run_stage(doc, "download")
-    folder = Work(doc).place("download").folder
+    folder = open_work(doc).place("download").folder
     assert (
         not (folder / "manifest.json").exists()
         and not (folder / "dataset/data/chunk-000/episode_000003.parquet").exists()
@@ -96,9 +99,9 @@ def test_a_broken_download_is_gone_on_with(hub: Hub, source: Path, tmp_path: Pat
     hub.damaged.clear()
     hub.downloads.clear()
     made = run_stage(doc, "download")
-    again = {path for path in hub.downloads if not path.startswith("meta/")}  # meta data is looked at to make the pin
+    again = {path for path in hub.downloads if not path.startswith("meta/")}  # metadata is read for the pin
     assert made.folder == folder and "data/chunk-000/episode_000003.parquet" in again and not again & before
-    assert len(list((folder / "dataset").list())) == len(hub.commits[Work(doc).source.revision])
+    assert len(list((folder / "dataset").list())) == len(hub.commits[open_work(doc).source.revision])
 
 
 def test_only_the_chosen_episodes_are_fetched(hub: Hub, source: Path, tmp_path: Path) -> None:
@@ -122,7 +125,7 @@ def test_a_private_dataset_needs_its_token(
     assert run_stage(doc, "download").state == "done"
 
 
-def test_failures_are_sentences(hub: Hub, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_failure_is_one_sentence(hub: Hub, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.push(NAME, source)
 
     def problem(uri: str, **changes: object) -> GrootRayError:
@@ -133,7 +136,9 @@ def test_failures_are_sentences(hub: Hub, source: Path, tmp_path: Path, monkeypa
 
     error = problem("hf://lerobot/nothing")
     assert (
-        isinstance(error, ConfigurationError) and "'lerobot/nothing'" in str(error) and "does not exist" in str(error)
+        isinstance(error, ConfigurationError)
+        and "from lerobot/nothing at http" in str(error)
+        and "no such repository" in str(error)
     )
     error = problem(f"hf://{NAME}", source__revision="v9")
     assert isinstance(error, ConfigurationError) and "no revision 'v9'" in str(error)
@@ -145,6 +150,37 @@ def test_failures_are_sentences(hub: Hub, source: Path, tmp_path: Path, monkeypa
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
         error = problem(f"hf://{NAME}")
         assert isinstance(error, ServiceUnavailableError) and "does not answer" in str(error)
+
+
+def test_offline_is_the_users_configuration(hub: Hub, source: Path, tmp_path: Path) -> None:
+    """For datasets and models alike. In its own process, because the hub library reads the variable on import."""
+    hub.push(NAME, source)
+    hub.push("nvidia/GR00T", checkpoint(tmp_path / "model"))
+    code = (
+        "import sys\nfrom groot_ray.errors import GrootRayError\nfrom groot_ray.hub import fetch_files, resolve\n"
+        "for ask in (lambda: resolve('lerobot/aloha', 'dataset', None),\n"
+        "            lambda: resolve('nvidia/GR00T', 'model', None),\n"
+        "            lambda: fetch_files('nvidia/GR00T', ['config.json'])):\n"
+        "    try: print('reached', ask())\n"
+        "    except GrootRayError as error: print(error.exit_code, error)\n"
+    )
+
+    def lines(**environment: str) -> list[str]:
+        ran = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+        )
+        return ran.stdout.splitlines()
+
+    offline = lines(HF_HUB_OFFLINE="1")
+    assert len(offline) == 3
+    for line, what in zip(offline, ("the dataset from lerobot/aloha", "the model from", "the model from"), strict=True):
+        assert (
+            line.startswith(f"64 cannot fetch {what}")
+            and "HF_HUB_OFFLINE is set and the cache does not have it" in line
+        )
+    assert all(line.startswith("reached") for line in lines())
+    dataset, model, files = lines(HF_HUB_OFFLINE="1")
+    assert dataset.startswith("64") and model.startswith("reached") and files.startswith("reached"), "the cache is used"
 
 
 MODEL = {
@@ -165,7 +201,7 @@ def checkpoint(folder: Path, **changes: bytes) -> Path:
 def test_a_base_model_is_pinned_by_its_weights(s3, tmp_path: Path) -> None:
     def content(base: str | Path, storage: str = "out") -> str | None:
         doc = document(tmp_path, tmp_path / storage, tmp_path / "cache", model__base=str(base))
-        work = Work(doc)
+        work = open_work(doc)
         return pin_model(work.root, doc.experiment, refresh=True).content
 
     first = content(checkpoint(tmp_path / "a"))
@@ -177,7 +213,7 @@ def test_a_base_model_is_pinned_by_its_weights(s3, tmp_path: Path) -> None:
     upload_tree(tmp_path / "b", s3.location / "model")
     assert content(f"{s3.uri}/model") == first
     assert document(tmp_path, tmp_path, tmp_path).experiment.model.base is None
-    with pytest.raises(ConfigurationError, match=r"no checkpoint: it has no config\.json"):
+    with pytest.raises(ConfigurationError, match=r"not a checkpoint: it has no config\.json"):
         content(f"{s3.uri}/elsewhere")
 
 
@@ -186,13 +222,13 @@ def test_a_base_model_of_the_hub_is_pinned_by_its_commit(
 ) -> None:
     doc = document(tmp_path, tmp_path / "out", tmp_path / "cache", model__base="nvidia/GR00T")
     commit = hub.push("nvidia/GR00T", checkpoint(tmp_path / "model"))
-    work = Work(doc)
+    work = open_work(doc)
     assert work.model.revision == commit and pinned_model(work).revision == commit
     hub.push("nvidia/GR00T", checkpoint(tmp_path / "model", model__safetensors=b"newer"))
-    assert Work(doc).model.revision == commit, "what is pinned stays until it is pinned again"
+    assert open_work(doc).model.revision == commit, "a pin stays until it is refreshed"
     hub.down = True
-    assert Work(doc, refresh=True).model.revision == commit, "and where the hub does not answer"
+    assert open_work(doc, refresh=True).model.revision == commit, "and if the hub does not answer"
     with pytest.raises(ServiceUnavailableError):
-        _ = Work(document(tmp_path, tmp_path / "new", tmp_path / "cache", model__base="nvidia/GR00T")).model
+        _ = open_work(document(tmp_path, tmp_path / "new", tmp_path / "cache", model__base="nvidia/GR00T")).model
     hub.down = False
-    assert Work(doc, refresh=True).model.revision != commit
+    assert open_work(doc, refresh=True).model.revision != commit

@@ -1,4 +1,4 @@
-"""The whole pipeline on real episodes in a real S3: made, skipped, extended by more steps, exported."""
+"""The complete pipeline on real episodes in a real S3: run, skipped, extended by more steps, exported."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from documents import document
 
 from groot_ray.experiment.document import Document
 from groot_ray.stages import Outcome, run_all
-from groot_ray.stages.work import Work
+from groot_ray.stages.catalog import describe_experiment
+from groot_ray.stages.export import export
+from groot_ray.stages.garbage import collect_garbage
+from groot_ray.stages.registry import open_work
 from groot_ray.storage import open_location
-from groot_ray.storage.catalog import describe_experiment, export
-from groot_ray.storage.garbage import collect_garbage
 from groot_ray.storage.manifest import commit_manifest, read_files
 
 
@@ -35,7 +36,7 @@ def test_the_pipeline_in_s3(s3, one_ray: None, aloha_dataset: Path, tmp_path: Pa
     assert {"checkpoint-2/config.json", "checkpoint-2/model.safetensors"} <= files
     assert states(run_all(asked(2))) == ["skipped"] * 4
 
-    longer = run_all(asked(3, training__num_workers=0))  # by how many workers changes nothing
+    longer = run_all(asked(3, training__num_workers=0))  # the number of workers changes nothing
     assert states(longer) == ["skipped", "skipped", "done", "done"]
     assert longer[2].folder == finetune.folder, "more steps continue the run"
     assert [entry.relative for entry in (finetune.folder / "phases").list()] == ["1.json", "2.json"]
@@ -44,11 +45,11 @@ def test_the_pipeline_in_s3(s3, one_ray: None, aloha_dataset: Path, tmp_path: Pa
         "the shorter target is still done, and evaluated at its own step"
     )
 
-    fewer = Work(asked(1)).place("finetune")
-    assert fewer.name == f"{finetune.folder.name}.2" and fewer.manifest() is None, "fewer steps are a run of their own"
-    assert Work(asked(3, evaluation__thresholds=[0.1])).place("evaluate").key != longer[3].manifest.key
-    assert Work(asked(3, training__seed=1)).place("finetune").key != finetune.manifest.key
-    assert Work(asked(3, training__num_workers=2)).place("evaluate").key == longer[3].manifest.key
+    fewer = open_work(asked(1)).place("finetune")
+    assert fewer.name == f"{finetune.folder.name}.2" and fewer.manifest() is None, "fewer steps are a separate run"
+    assert open_work(asked(3, evaluation__thresholds=[0.1])).place("evaluate").key != longer[3].manifest.key
+    assert open_work(asked(3, training__seed=1)).place("finetune").key != finetune.manifest.key
+    assert open_work(asked(3, training__num_workers=2)).place("evaluate").key == longer[3].manifest.key
 
     experiment = s3.location / "test"
     assert "done (2, 3 steps)" in describe_experiment(experiment)
@@ -59,8 +60,10 @@ def test_the_pipeline_in_s3(s3, one_ray: None, aloha_dataset: Path, tmp_path: Pa
 
     anew = longer[2].manifest.model_copy(update={"generation": 2})
     commit_manifest(experiment / "finetune" / anew.folder, anew, "done-3.json")
-    (experiment / "evaluate").delete_tree()  # it was made from the first generation
+    (experiment / "evaluate").delete_tree()  # it used the first generation
     assert f"superseded by {anew.folder}" in collect_garbage(s3.location, "test")
     base = f"{finetune.folder.uri}/checkpoint-3"
-    assert Work(asked(2, name="next", model__base=base)).model.content is not None  # pinned as by a run before its work
+    assert (
+        open_work(asked(2, name="next", model__base=base)).model.content is not None
+    )  # pinned, as by a run before its work
     assert collect_garbage(s3.location, "test", delete=True).startswith("nothing to remove")

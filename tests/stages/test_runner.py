@@ -1,4 +1,4 @@
-"""The runner: done stages are skipped, changed ones made anew, killed ones gone on with, and two runs never write side by side."""
+"""The runner skips finished stages, reruns changed ones, continues killed ones; two runs never mix."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from groot_ray.errors import ConfigurationError, DataError, PredecessorFailedErr
 from groot_ray.experiment.document import build_document
 from groot_ray.stages import STAGES, run_all, run_stage, summary
 from groot_ray.stages.base import Context, Made
-from groot_ray.stages.state import look
+from groot_ray.stages.state import inspect_stage
 from groot_ray.storage import Location, open_location
 from groot_ray.storage.lease import attempts, claim_attempt, last_attempt, request_stop
 from groot_ray.storage.logs import read_log
 from groot_ray.storage.manifest import read_files, read_manifest
+from groot_ray.storage.status import read_status
 
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Count:
-    """The counting stage, in the list of stages while the test runs."""
+    """The counting stage, registered during the test."""
     counting = Count()
     monkeypatch.setitem(STAGES, "count", counting)
     return counting
@@ -50,7 +51,7 @@ def stage_folder(storage: str) -> Location:
     return next((open_location(storage) / "test/count").folders())
 
 
-def test_done_is_skipped_and_changed_is_made_anew(
+def test_finished_stages_are_skipped_and_changed_ones_rerun(
     stage: Count, aloha_dataset: Path, storage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -65,10 +66,10 @@ def test_done_is_skipped_and_changed_is_made_anew(
     assert (first.folder / "status.json").read_json()["done"] == 5
     assert "INFO groot_ray.stages" in b"".join(read_log(first.folder, "attempt-1", "driver")).decode()
     again = run_stage(doc, "count")
-    assert again.state == "skipped" and f"done before (key {manifest.key}), skipped: {first.folder.uri}" in caplog.text
+    assert again.state == "skipped" and f"already done (key {manifest.key}), skipped: {first.folder.uri}" in caplog.text
     other = run_stage(counting_document(aloha_dataset, storage, tmp_path / "cache", seed=2), "count")
     assert other.state == "done" and other.folder != first.folder and "because seed changed" in caplog.text
-    assert run_stage(doc, "count").state == "skipped", "the first result is still there"
+    assert run_stage(doc, "count").state == "skipped", "the first result still exists"
 
 
 def test_operational_options_change_no_key(stage: Count, aloha_dataset: Path, tmp_path: Path) -> None:
@@ -85,13 +86,13 @@ def test_force_opens_a_generation_and_what_follows_follows(stage: Count, aloha_d
     first = run_stage(doc, "count")
     forced = run_stage(doc, "count", force=True)
     assert forced.state == "done" and forced.folder.name == f"{first.folder.name}.2" and forced.manifest.generation == 2
-    assert run_stage(doc, "count").folder == forced.folder, "the newest generation is in force"
+    assert run_stage(doc, "count").folder == forced.folder, "the newest generation counts"
     run_stage(doc, "download", force=True)
     following = run_stage(doc, "count")
     assert following.state == "done" and following.folder.name not in (first.folder.name, forced.folder.name)
 
 
-def test_an_unfinished_forced_generation_is_gone_on_with(stage: Count, aloha_dataset: Path, tmp_path: Path) -> None:
+def test_an_unfinished_forced_generation_is_continued(stage: Count, aloha_dataset: Path, tmp_path: Path) -> None:
     doc = counting_document(aloha_dataset, tmp_path / "out", tmp_path / "cache")
     run_stage(doc, "count")
 
@@ -107,18 +108,16 @@ def test_an_unfinished_forced_generation_is_gone_on_with(stage: Count, aloha_dat
 
 
 @pytest.mark.parametrize("place", ["half", "before the manifest", "after files.parquet"])
-def test_a_killed_run_is_gone_on_with(
-    stage: Count, aloha_dataset: Path, storage: str, tmp_path: Path, place: str
-) -> None:
-    """A real process, killed by SIGKILL where it hurts; the next run ends with what an undisturbed one makes."""
+def test_a_killed_run_is_continued(stage: Count, aloha_dataset: Path, storage: str, tmp_path: Path, place: str) -> None:
+    """A real process, killed by SIGKILL at critical points; the next run gives the result of an undisturbed one."""
     process = start(aloha_dataset, storage, tmp_path, dies_at=place)
     assert process.wait(60) == -signal.SIGKILL
     process.stdout.close()
     folder = stage_folder(storage)
     assert read_manifest(folder) is None and last_attempt(folder).code is None
     doc = counting_document(aloha_dataset, storage, tmp_path / "cache")
-    view = look(doc, "count", details=True)
-    assert not view.done and view.ready and not view.attempt.alive
+    view = inspect_stage(doc, "count")
+    assert not view.done and view.ready and not last_attempt(view.folder).alive
     made = run_stage(doc, "count")
     assert made.state == "done" and made.folder == folder and last_attempt(folder).number == 2
     undisturbed = run_stage(counting_document(aloha_dataset, tmp_path / "other", tmp_path / "cache"), "count")
@@ -142,7 +141,7 @@ def test_sigterm_ends_an_attempt_so_that_the_next_begins_at_once(
     while not list((tmp_path / "out/test/count").glob("*/made/1")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.terminate()
-    assert process.wait(30) == 1  # an error without the console script around it
+    assert process.wait(30) == 1  # an uncaught error, since no console script is around it
     process.stdout.close()
     state = last_attempt(stage_folder(str(tmp_path / "out")))
     assert state.ended and state.code == TemporaryFailureError.exit_code and "SIGTERM" in state.sentence
@@ -169,14 +168,15 @@ def test_a_failure_is_written_down(stage: Count, aloha_dataset: Path, tmp_path: 
     stage.run = fail  # type: ignore[method-assign]
     with pytest.raises(DataError):
         run_stage(doc, "count")
-    view = look(doc, "count", details=True)
-    assert (view.attempt.code, view.attempt.sentence) == (65, "episode 3 of s3://x is broken")
-    assert (view.status["state"], view.status["sentence"]) == ("failed", "episode 3 of s3://x is broken")
+    view = inspect_stage(doc, "count")
+    last, status = last_attempt(view.folder), read_status(view.folder)
+    assert (last.code, last.sentence) == (65, "episode 3 of s3://x is broken")
+    assert (status["state"], status["sentence"]) == ("failed", "episode 3 of s3://x is broken")
     assert b"episode 3 of s3://x is broken" in b"".join(read_log(view.folder, "attempt-1", "driver"))
 
 
 def test_a_result_that_another_attempt_committed_stands(stage: Count, aloha_dataset: Path, tmp_path: Path) -> None:
-    """The holder slept through its lease: its successor has finished, and the late one gives way before its manifest."""
+    """The holder slept through its lease: its successor has finished, and it stops before writing its manifest."""
     doc = counting_document(aloha_dataset, tmp_path / "out", tmp_path / "cache")
     run = stage.run
 
@@ -189,16 +189,16 @@ def test_a_result_that_another_attempt_committed_stands(stage: Count, aloha_data
     stage.run = late  # type: ignore[method-assign]
     with pytest.raises(TemporaryFailureError, match="taken over"):
         run_stage(doc, "count")
-    assert look(doc, "count").done is False
+    assert inspect_stage(doc, "count").done is False
 
 
 def test_an_attempt_claimed_by_a_job_is_adopted(stage: Count, aloha_dataset: Path, tmp_path: Path) -> None:
     doc = counting_document(aloha_dataset, tmp_path / "out", tmp_path / "cache")
     run_stage(doc, "download")
-    view = look(doc, "count")
+    view = inspect_stage(doc, "count")
     job = claim_attempt(view.folder, about={"release": "demo"})
     assert job is not None
-    with pytest.raises(TemporaryFailureError, match="at work"):
+    with pytest.raises(TemporaryFailureError, match="is running"):
         run_stage(doc, "count", wait=False)
     made = run_stage(doc, "count", attempt=(job.number, job.ticket.owner))
     job.hand_over()
@@ -207,17 +207,27 @@ def test_an_attempt_claimed_by_a_job_is_adopted(stage: Count, aloha_dataset: Pat
 
 def test_a_stage_names_what_it_waits_for(aloha_dataset: Path, tmp_path: Path) -> None:
     doc = counting_document(aloha_dataset, tmp_path / "out", tmp_path / "cache")
-    assert (look(doc, "download", pin=False).waits_for, look(doc, "evaluate").waits_for) == ("download", "download")
-    assert not (tmp_path / "out").exists(), "looking pins nothing"
+    assert (inspect_stage(doc, "download").waits_for, inspect_stage(doc, "evaluate").waits_for) == (
+        "download",
+        "download",
+    )
+    assert not (tmp_path / "out").exists(), "inspecting pins nothing"
     with pytest.raises(PredecessorFailedError, match="finetune needs the result of convert"):
         run_stage(doc, "finetune")
     run_stage(doc, "download")
-    assert look(doc, "download").done and look(doc, "convert").ready and look(doc, "finetune").waits_for == "convert"
+    assert (
+        inspect_stage(doc, "download").done
+        and inspect_stage(doc, "convert").ready
+        and inspect_stage(doc, "finetune").waits_for == "convert"
+    )
 
 
-def test_unknown_stages_are_told(aloha_dataset: Path, tmp_path: Path) -> None:
+def test_unknown_stages_are_reported(aloha_dataset: Path, tmp_path: Path) -> None:
     doc = counting_document(aloha_dataset, tmp_path / "out", tmp_path / "cache")
-    with pytest.raises(ConfigurationError, match="no stage 'fine-tune' \\(did you mean 'finetune'\\?\\)"):
+    with pytest.raises(
+        ConfigurationError,
+        match="fine-tune is not a stage \\(did you mean 'finetune'\\?\\); the stages are download, convert",
+    ):
         run_all(doc, only=["fine-tune"])
 
 
@@ -228,15 +238,15 @@ def test_run_all_runs_what_is_asked_for(stage: Count, aloha_dataset: Path, tmp_p
     assert summary(outcomes).splitlines()[1].startswith("count     counted to 5")
 
 
-def test_looking_at_a_stage_loads_nothing_heavy(stage: Count, aloha_dataset: Path, tmp_path: Path) -> None:
-    """A Job that waits does so in little memory."""
+def test_inspecting_a_stage_loads_nothing_heavy(stage: Count, aloha_dataset: Path, tmp_path: Path) -> None:
+    """A waiting Job needs little memory."""
     doc = counting_document(aloha_dataset, tmp_path / "out", tmp_path / "cache")
     run_stage(doc, "download")
     script = (
         "import sys\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\n"
-        "from documents import document\nfrom groot_ray.stages.state import look\n"
+        "from documents import document\nfrom groot_ray.stages.state import inspect_stage\n"
         "doc = document(sys.argv[2], sys.argv[3], Path(sys.argv[4]), training__seed=1)\n"
-        "assert look(doc, 'finetune').waits_for == 'convert'\n"
+        "assert inspect_stage(doc, 'finetune').waits_for == 'convert'\n"
         "heavy = {'torch', 'ray', 'transformers', 'numpy', 'pyarrow', 'pandas', 'av', 'cv2'} & set(sys.modules)\n"
         "memory = [line for line in open('/proc/self/status') if line.startswith('VmRSS')][0].split()[1]\n"
         "print(sorted(heavy), int(memory) // 1024)\n"
@@ -254,7 +264,7 @@ def test_looking_at_a_stage_loads_nothing_heavy(stage: Count, aloha_dataset: Pat
     assert heavy == "[]" and int(memory) < 80
 
 
-def test_the_first_stage_of_a_release_tells_what_the_last_would_fail_of(tmp_path: Path) -> None:
+def test_the_first_stage_of_a_release_reports_mistakes_of_later_ones(tmp_path: Path) -> None:
     given = {
         "name": "x",
         "source": {"uri": str(tmp_path)},

@@ -1,4 +1,4 @@
-"""The statistics files against the reference's, against float64 truth, and against other ways of cutting the work."""
+"""The statistics files against the reference's, against float64 truth, and with the work divided differently."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 
 from groot_ray.dataset.groot.dataset import GrootDataset, layout
 from groot_ray.embodiment.load import load_embodiment
+from groot_ray.embodiment.mapping import map_columns
+from groot_ray.embodiment.modality import modality_configs
 from groot_ray.errors import DataError
 from groot_ray.statistics import columns
 from groot_ray.statistics.files import Memory, compute_statistics, dataset_statistics
@@ -50,15 +52,15 @@ def test_equal_to_the_reference(reference, way: str) -> None:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
-    """A dataset of numbers only, with the pads and constants of a real embodiment."""
+    """A dataset without videos, with the padding and constants of a real embodiment."""
     embodiment = load_embodiment("aloha_gr1")
     root = tmp_path_factory.mktemp("small")
     rng = np.random.default_rng(0)
     episodes = []
     for index, length in enumerate((40, 7, 25, 16, 90)):
         walk = np.cumsum(rng.normal(0, 0.1, (length, 14)), axis=0).astype(np.float32)
-        state = embodiment.map_state({"observation.state": walk})
-        action = embodiment.map_action({"action": walk + np.float32(0.05)})
+        state = map_columns(embodiment, "state", {"observation.state": walk})
+        action = map_columns(embodiment, "action", {"action": walk + np.float32(0.05)})
         table = layout.episode_columns(state, action, 20.0, index, 0, 0)
         arrays = {name: pa.array(list(values)) for name, values in table.items()}
         path = root / layout.data_path(index)
@@ -71,7 +73,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content if isinstance(content, str) else json.dumps(content))
-    return root, embodiment.modality_configs()
+    return root, modality_configs(embodiment)
 
 
 def truth(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -113,7 +115,7 @@ def test_parts_and_ways_do_not_matter(small, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(columns, "FILES_PER_PART", 2)
 
     def backwards(function, parts):
-        """Parts computed last first, as workers might, but handed over in order."""
+        """Compute the parts in reverse, as workers might, but return them in order."""
         assert len(parts) == 3
         return reversed([function(part) for part in reversed(parts)])
 

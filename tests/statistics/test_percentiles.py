@@ -1,4 +1,4 @@
-"""Percentiles are numpy's, exactly, whether selected in memory, found in brackets or searched digit by digit, in merged parts."""
+"""Percentiles equal numpy's, whether selected in memory, found in brackets or searched digit by digit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUANTILES = (0.01, 0.99)
 
 
 def searched(parts: list[np.ndarray], quantiles: tuple[float, ...] = QUANTILES) -> np.ndarray:
-    """By digits, over columns [C, n] of each part."""
+    """Quantiles by digit search, over columns [C, n] of each part."""
     ranks, weights = neighbors(sum(part.shape[1] for part in parts), quantiles)
     search = RankSearch(len(parts[0]))
     while not search.done:
@@ -31,7 +31,7 @@ def searched(parts: list[np.ndarray], quantiles: tuple[float, ...] = QUANTILES) 
 
 
 def merged(counter, parts: list[np.ndarray]):
-    """Every part counted by itself, then put together."""
+    """Count every part separately, then merge."""
     counted = [counter.fresh() for _ in parts]
     for each, part in zip(counted, parts, strict=True):
         each.update(part)
@@ -41,7 +41,7 @@ def merged(counter, parts: list[np.ndarray]):
 
 
 def bracketed(parts: list[np.ndarray], stride: int) -> np.ndarray | None:
-    """By brackets around a sample; None where they missed."""
+    """Quantiles by brackets around a sample; None if they missed."""
     samples = [Sample(stride) for _ in parts]
     for sample, part in zip(samples, parts, strict=True):
         sample.update(part)
@@ -94,7 +94,7 @@ def test_all_ways_equal_numpy(count: int, kind: str, cuts: list[int], stride: in
 
 def test_brackets_keep_little_and_tell_when_they_miss() -> None:
     rng = np.random.default_rng(0)
-    data = np.sort(rng.normal(size=(4, 100_000)).astype(np.float32), axis=1)  # as far from shuffled as can be
+    data = np.sort(rng.normal(size=(4, 100_000)).astype(np.float32), axis=1)  # the opposite of shuffled
     sample = Sample(12)
     sample.update(data)
     bracket = Bracket.around(sample.columns, QUANTILES)

@@ -1,4 +1,4 @@
-"""Relative action chunks: which there are, and what is in them."""
+"""Relative action chunks: which exist, and their content."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""A small S3 service over real HTTP that can be told to misbehave, as services that only resemble S3 do.
+"""A small S3 service over real HTTP that can misbehave on request, like services that only resemble S3.
 
-It knows put, get (with ranges), head, delete, listing and multipart uploads, checks no signature, and speaks in S3's XML.
+It knows put, get (with ranges), head, delete, listing and multipart uploads, checks no signature, and speaks in S3's
+XML.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from http_server import QuietHandler, serving
 
 @dataclass
 class Service:
-    """What the service holds, and how it misbehaves.
+    """State of the service, and how it misbehaves.
 
-    `ignores_conditions`: If-None-Match has no effect. `loses_answers`: so many puts are stored, and their connection then breaks.
-    `conflicts`: so many create-only puts are answered with 409. `down`: so many requests are answered with 503. `refuses_trailers`:
-    bodies with checksums in trailers are refused, as by older services.
+    `ignores_conditions`: If-None-Match has no effect. `loses_answers`: that many puts are stored, and their connection
+    then breaks. `conflicts`: that many create-only puts are answered with 409. `down`: that many requests are answered
+    with
+    503. `refuses_trailers`: bodies with checksums in trailers are rejected, as by older services.
     """
 
     url: str = ""
@@ -40,7 +42,7 @@ class Service:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, name: str) -> bool:
-        """Use up one of the misbehaviors that are counted."""
+        """Use up one of the counted misbehaviors."""
         with self.lock:
             left = getattr(self, name)
             setattr(self, name, max(left - 1, 0))
@@ -49,7 +51,7 @@ class Service:
 
 @contextmanager
 def small_s3(service: Service) -> Iterator[Service]:
-    """Run the service on a port of its own while the block runs."""
+    """Run the service on its own port while the block runs."""
 
     class Handler(QuietHandler):
         def handle_request(self) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a storage is told in one sentence, quickly, before any work; services that mislead are found out."""
+"""An unusable storage is reported in one sentence, quickly, before any work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bucket(service: Service) -> Location:
 
 
 def problem(location: Location) -> GrootRayError:
-    """The error of a check, which has to be one sentence and to come soon."""
+    """The error of a check, which must be one sentence and come quickly."""
     begun = time.monotonic()
     with pytest.raises(GrootRayError) as caught:
         check_storage(location)
@@ -73,7 +73,7 @@ def test_a_service_that_ignores_if_none_match_is_refused(service: Service) -> No
         and "If-None-Match" in str(error)
         and "s3://bucket/experiments" in str(error)
     )
-    assert service.objects == {}, "the probe is removed after a failure, too"
+    assert service.objects == {}, "the probe is removed after a failure too"
 
 
 def test_missing_credentials(s3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_wrong_secret_and_unknown_key(s3, minio_only: None, monkeypatch: pytest.
 
 def test_refused_endpoint(s3, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
         error = problem(s3.location)
@@ -133,17 +133,17 @@ def test_the_environment_wins_over_the_documents_endpoint(s3) -> None:
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "stands where a folder" in str(problem(open_location(tmp_path / "file/outputs")))
+    assert "a file exists where a folder is needed" in str(problem(open_location(tmp_path / "file/outputs")))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    assert "may not be written" in str(problem(open_location(tmp_path / "outputs")))
+    assert "may not write" in str(problem(open_location(tmp_path / "outputs")))
 
 
 class TestTroublesomeServices:
-    """Answers that get lost, conflicts, and services that are away for a while."""
+    """Lost answers, conflicts, and services that are down for a while."""
 
     def test_a_lost_answer_to_a_create_only_put_is_still_ours(self, service: Service) -> None:
         service.loses_answers = 1
@@ -151,16 +151,14 @@ class TestTroublesomeServices:
         assert [request for request in service.requests if request.startswith("PUT")] == [
             "PUT bucket/experiments/claim"
         ] * 2
-        assert not (bucket(service) / "claim").create_bytes(b"mine"), "the same bytes by another writer are not"
+        assert not (bucket(service) / "claim").create_bytes(b"mine"), "equal bytes of another writer are not ours"
 
     def test_a_conflict_is_asked_again(self, service: Service) -> None:
         service.conflicts = 2
         assert (bucket(service) / "claim").create_bytes(b"mine")
 
-    def test_a_service_that_is_away_for_a_while_is_waited_for(
-        self, service: Service, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        service.down = 7  # more than botocore asks by itself
+    def test_requests_wait_for_a_service_that_is_down(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        service.down = 7  # more than botocore's own retries
         (bucket(service) / "x").write_bytes(b"data")
         assert service.objects["bucket/experiments/x"][0] == b"data"
         monkeypatch.setenv("GROOT_RAY_STORAGE_PATIENCE", "0")
@@ -176,4 +174,4 @@ class TestTroublesomeServices:
         service.loses_answers = 1
         assert (bucket(service) / "big").upload(tmp_path / "big")
         assert service.objects["bucket/experiments/big"][0] == (tmp_path / "big").read_bytes()
-        assert service.uploads == {} and len(service.metadata) == 1, "known by its writer's id, not sent again"
+        assert service.uploads == {} and len(service.metadata) == 1, "recognized by its writer's ID, not sent again"

@@ -72,7 +72,7 @@ def test_attempts_follow_one_another(stage: Location) -> None:
         first.check()
         state = last_attempt(stage)
         assert state is not None and state.alive and state.holder["submission"] == "demo-convert-1"
-        with pytest.raises(TemporaryFailureError, match="attempt 1 .* is at work"):
+        with pytest.raises(TemporaryFailureError, match="attempt 1 .* is running"):
             claim_attempt(stage, wait=False)
     with pytest.raises(DataError), claim(stage, wait=False):
         raise DataError("episode 3 is broken")
@@ -102,7 +102,7 @@ def test_a_heartbeat_keeps_an_attempt_beyond_the_silence(stage: Location) -> Non
 
 
 def test_a_killed_holder_is_succeeded_after_its_silence(stage: Location) -> None:
-    """The holder is on another machine (as far as it says), so only silence tells that it is dead."""
+    """The holder claims to be on another machine, so only missing heartbeats show that it is dead."""
     process = start_holder(stage, "elsewhere")
     process.send_signal(signal.SIGKILL)
     end(process)
@@ -127,11 +127,12 @@ def test_a_holder_killed_on_this_machine_is_succeeded_at_once(stage: Location, m
     attempt.end(0, "done")
 
 
-def test_a_holder_that_slept_finds_its_successor_and_gives_way(stage: Location) -> None:
-    """SIGSTOP for longer than the silence, as a suspended laptop; then the old holder wants to commit."""
+def test_a_holder_that_slept_finds_its_successor_and_stops(stage: Location) -> None:
+    """SIGSTOP for longer than the allowed silence, like a suspended laptop; then the old holder tries to commit."""
     script = HOLDER.replace(
         "time.sleep(60)",
-        "sys.stdin.readline()\ntry:\n    attempt.check()\nexcept Exception as error:\n    print(type(error).__name__, flush=True)",
+        "sys.stdin.readline()\ntry:\n    attempt.check()\n"
+        "except Exception as error:\n    print(type(error).__name__, flush=True)",
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, stage.uri, "elsewhere"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -173,12 +174,14 @@ def test_of_many_claimants_one_holds(stage: Location) -> None:
 
 
 def test_two_processes_claim_a_dead_attempt(stage: Location) -> None:
-    """Both see the silence end at the same time; one takes over, the other waits for it."""
+    """Both notice the dead attempt at the same time; one takes over, the other waits for it."""
     end(start_holder(stage, "elsewhere"))
     script = (
-        "import sys, time\nfrom groot_ray.storage import open_location\nfrom groot_ray.storage.lease import claim_attempt\n"
+        "import sys, time\nfrom groot_ray.storage import open_location\n"
+        "from groot_ray.storage.lease import claim_attempt\n"
         "with claim_attempt(open_location(sys.argv[1]), poll=0.1) as attempt:\n"
-        "    begun = time.time()\n    time.sleep(0.5)\n    attempt.check()\n    print(attempt.number, begun, time.time())\n"
+        "    begun = time.time()\n    time.sleep(0.5)\n    attempt.check()\n"
+        "    print(attempt.number, begun, time.time())\n"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", script, stage.uri], stdout=subprocess.PIPE, text=True) for _ in range(2)
@@ -203,8 +206,8 @@ def test_a_ticket_goes_to_workers_and_checks_without_a_heartbeat(stage: Location
     attempt.stoppable.check()
     assert not ticket.stop_requested() and request_stop(stage)
     assert ticket.stop_requested() and attempt.stop_requested()
-    ticket.check()  # stopping is no reason to refuse a commit: training saves first
-    with pytest.raises(StoppedError, match="asked to stop"):
+    ticket.check()  # a stop request does not prevent a commit: training saves first
+    with pytest.raises(StoppedError, match="was stopped; run the same command"):
         pickle.loads(pickle.dumps(attempt.stoppable)).check()
     attempt.end(70, "stopped by a person")
     assert not request_stop(stage)
@@ -212,7 +215,7 @@ def test_a_ticket_goes_to_workers_and_checks_without_a_heartbeat(stage: Location
 
 def test_an_attempt_is_adopted_by_the_process_that_it_was_claimed_for(stage: Location) -> None:
     claimed = claim(stage)
-    with pytest.raises(TemporaryFailureError, match="not to be gone on with"):
+    with pytest.raises(TemporaryFailureError, match="cannot be resumed; claim a new attempt"):
         adopt_attempt(stage, 1, "somebody else")
     adopted = adopt_attempt(stage, 1, claimed.ticket.owner)
     claimed.hand_over()
@@ -229,7 +232,7 @@ def test_an_attempt_is_adopted_by_the_process_that_it_was_claimed_for(stage: Loc
 def test_processes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     me = this_process()
     assert not process_is_gone(me)
-    assert process_is_gone({**me, "begun": "1"}), "the number was given to another process"
+    assert process_is_gone({**me, "begun": "1"}), "the process ID was reused"
     assert not process_is_gone({**me, "machine": "another", "begun": "1"}) and not process_is_gone({})
 
 

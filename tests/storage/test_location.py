@@ -1,4 +1,4 @@
-"""Locations on a disk and in S3 behave alike: whole-or-nothing writes, create-only, listing, reading, copying."""
+"""Locations on a disk and in S3 behave the same: atomic writes, create-only, listing, reading, copying."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from groot_ray.storage.local import explained_write
 
 @pytest.fixture(params=["local", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
-    """A folder that is empty, on a disk and in a bucket in turn."""
+    """An empty folder, on a disk and then in a bucket."""
     if request.param == "local":
         return open_location(tmp_path / "place")
     return request.getfixturevalue("s3").location / "some/prefix"
@@ -67,12 +67,12 @@ def test_relative_paths_count_from_here_and_now(tmp_path: Path, monkeypatch: pyt
         ("file://host/x", "three slashes"),
     ],
 )
-def test_what_is_no_location_is_told_in_a_sentence(uri: str, word: str) -> None:
+def test_an_invalid_location_is_reported_in_one_sentence(uri: str, word: str) -> None:
     with pytest.raises(ConfigurationError, match=word):
         open_location(uri)
 
 
-def test_no_way_out_of_a_folder() -> None:
+def test_paths_cannot_leave_their_folder() -> None:
     with pytest.raises(ConfigurationError, match="'\\.\\.'"):
         open_location("/data") / "a/../../etc"
 
@@ -102,7 +102,7 @@ def test_create_only(place: Location) -> None:
     file = place / "claim.json"
     assert file.create_json({"by": 1})
     assert not file.create_json({"by": 2})
-    assert not file.create_json({"by": 1}), "the same bytes from another writer are another writer's"
+    assert not file.create_json({"by": 1}), "equal bytes of another writer are not ours"
     assert file.read_json() == {"by": 1}
 
 
@@ -238,7 +238,7 @@ def test_multipart_upload(s3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_two_multipart_uploads_at_once_make_one_object(
     s3, minio_only: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both begin while nothing is there; create-only holds at the end of the upload, too."""
+    """Both start before the object exists; create-only is checked at the end of the upload too."""
     monkeypatch.setattr("groot_ray.storage.s3.PART_SIZE", 5 << 20)
     gate = threading.Barrier(2)
     won: list[bytes] = []
@@ -288,7 +288,7 @@ def test_copy(place: Location, elsewhere: Location) -> None:
 
 
 def test_a_killed_write_leaves_no_half_file(place: Location, tmp_path: Path) -> None:
-    """A process that dies inside a write, whatever the moment, leaves the old file and nothing that a listing shows."""
+    """A process that dies during a write, at any moment, leaves the old file and nothing that a listing shows."""
     import subprocess
     import sys
     import time
@@ -311,10 +311,10 @@ def test_a_killed_write_leaves_no_half_file(place: Location, tmp_path: Path) -> 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ConfigurationError, match="stands where"):
+    with pytest.raises(ConfigurationError, match="a file exists where a folder is needed"):
         (open_location(tmp_path) / "file/below").write_bytes(b"")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ConfigurationError, match="stands where"):
+    with pytest.raises(ConfigurationError, match="a file exists where a folder is needed"):
         (open_location(tmp_path) / "folder").write_bytes(b"")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
@@ -325,6 +325,6 @@ def test_the_storages_clock_and_stamps_agree(place: Location) -> None:
     assert found is not None and -2.0 < (place / "x").clock() - found.modified < 30.0
 
 
-def test_a_full_disk_is_told() -> None:
+def test_a_full_disk_is_reported() -> None:
     with pytest.raises(ConfigurationError, match="run/a cannot be written: the disk is full"), explained_write("run/a"):
         Path("/dev/full").write_bytes(b"x")

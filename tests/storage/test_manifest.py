@@ -1,4 +1,4 @@
-"""A manifest is committed once; an equal one is as good, a different one gives way; files are vouched for by their bytes."""
+"""A manifest is committed once; an equal one is accepted, a different one rejected; files are listed with hashes."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def test_committed_once(folder: Location) -> None:
     assert read_manifest(folder) == manifest()
 
 
-def test_what_cannot_be_read_is_told(folder: Location) -> None:
+def test_a_broken_manifest_is_reported(folder: Location) -> None:
     (folder / "manifest.json").write_bytes(b'{"no": "manifest"}')
-    with pytest.raises(DataError, match="is no manifest"):
+    with pytest.raises(DataError, match="is not a manifest"):
         read_manifest(folder)
     (folder / "manifest.json").write_json({**manifest().model_dump(), "format": 99, "version": "7.0"})
     with pytest.raises(DataError, match=r"7\.0; install"):

@@ -1,4 +1,4 @@
-"""Status and logs reach storage while the work goes on, survive the storage's absence, and tell the end."""
+"""Status and logs reach storage while work continues, survive an outage of the storage, and record the end."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_status_follows_the_work(stage: Location) -> None:
     assert (last["state"], last["done"], last["sentence"]) == ("done", 10, "checkpoint-10 is made")
 
 
-def test_logs_come_while_the_work_goes_on_and_at_the_end(stage: Location) -> None:
+def test_logs_are_sent_during_the_work_and_at_its_end(stage: Location) -> None:
     log = logging.getLogger("groot_ray.convert")
     log.setLevel(logging.INFO)
     with LogShipper(log_folder(stage, 1), interval=0.05):
@@ -100,7 +100,7 @@ def test_files_of_workers_are_followed(stage: Location, tmp_path: Path) -> None:
     assert text(stage, "attempt-1", "node-1-worker-ab") == "one\ntwo\n"
 
 
-def test_what_does_not_get_through_comes_later(stage: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_that_cannot_be_sent_are_sent_later(stage: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     log = logging.getLogger("groot_ray.x")
 
     def away(*_: object) -> None:

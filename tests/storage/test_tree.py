@@ -50,7 +50,7 @@ def test_a_mirror_follows_its_source(s3, folder: Path, tmp_path: Path) -> None:
     assert mirror(source, cache) == local and {path: path.stat().st_mtime_ns for path in local.rglob("*")} == stamps
     (source / "meta/info.json").write_bytes(b"same size?" * 100)  # changed, at the same size
     (source / "data/chunk-000/0.parquet").delete()
-    (local / "videos/a b/ü.mp4").write_bytes(b"cut")  # a copy that lost bytes
+    (local / "videos/a b/ü.mp4").write_bytes(b"cut")  # a truncated copy
     mirror(source, cache)
     assert contents(local) == {
         "meta/info.json": b"same size?" * 100,
@@ -70,12 +70,13 @@ def test_a_mirror_without_some_files_is_a_copy_of_its_own(s3, folder: Path, tmp_
 
 
 def test_processes_share_a_mirror(s3, folder: Path, tmp_path: Path) -> None:
-    """Four processes ask at once; each sees the whole folder, and every object is fetched once."""
+    """Four processes ask at once; each sees the complete folder, and every object is fetched once."""
     (folder / "big").write_bytes(os.urandom(8_000_000))
     upload_tree(folder, s3.location / "x")
     script = (
         "import sys, logging; logging.basicConfig(level='INFO')\n"
-        "from pathlib import Path\nfrom groot_ray.storage import open_location\nfrom groot_ray.storage.tree import mirror\n"
+        "from pathlib import Path\nfrom groot_ray.storage import open_location\n"
+        "from groot_ray.storage.tree import mirror\n"
         "local = mirror(open_location(sys.argv[1]), Path(sys.argv[2]))\n"
         "print(sum(path.stat().st_size for path in local.rglob('*') if path.is_file()))\n"
     )
@@ -90,7 +91,7 @@ def test_a_mirror_that_was_killed_is_finished_by_the_next(s3, folder: Path, tmp_
     upload_tree(folder, s3.location / "x")
     half = mirror_folder(s3.location / "x", tmp_path / "cache")
     (half / "meta").mkdir(parents=True)
-    (half / "meta/info.json").write_bytes(b"?" * 1000)  # right size, but nothing says that it was fetched
+    (half / "meta/info.json").write_bytes(b"?" * 1000)  # right size, but not recorded as fetched
     assert contents(mirror(s3.location / "x", tmp_path / "cache")) == contents(folder)
 
 

@@ -1,4 +1,4 @@
-"""A small dataset, a base checkpoint that is much smaller than the tiny size, and runs of one worker in this process."""
+"""A small dataset, a base checkpoint much smaller than the tiny size, and runs of one worker in this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training import BASE_CONFIG, NoLease, Recorder
+from training import BASE_CONFIG, Recorder
 
 from groot_ray.embodiment import load_embodiment
 from groot_ray.experiment.schema import ModelOptions, TrainingOptions
@@ -28,12 +28,12 @@ def _write_base(folder: Path, dropout: float) -> Path:
     from groot_ray.model.n1d6.config import Gr00tConfig
     from groot_ray.model.n1d6.network import Gr00tN1d6
     from groot_ray.model.n1d6.processor import Processor
-    from groot_ray.model.n1d6.weights import save_model
+    from groot_ray.model.shared.weights import save_network
 
     torch.manual_seed(0)
     config = Gr00tConfig.from_json(BASE_CONFIG)
     config.diffusion_model_cfg["dropout"] = dropout
-    save_model(Gr00tN1d6(config), folder)
+    save_network(Gr00tN1d6(config), folder)
     sizes = {"max_state_dim": config.max_state_dim, "max_action_dim": config.max_action_dim}
     Processor.new("tiny", **sizes, max_action_horizon=config.action_horizon, shortest_image_edge=56).save(folder)
     return folder
@@ -47,18 +47,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def base_without_dropout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same without dropout, for comparing numbers of workers."""
+    """The same without dropout, to compare runs with different numbers of workers."""
     return _write_base(tmp_path_factory.mktemp("base") / "small", 0.0)
 
 
 @pytest.fixture
 def make_plan(train_set: Path, base: Path, tmp_path: Path) -> Callable[..., Any]:
-    """``make_plan(output, base=..., lease=..., max_steps=..., ...)``: a plan with quick options."""
+    """``make_plan(output, base=..., max_steps=..., ...)``: a plan with options for a quick run."""
 
-    def make(
-        output: Path | Location, base: Path | None = base, lease: Any = None, dataset: Path = train_set, **training: Any
-    ) -> Any:
-        from groot_ray.train.assemble import FinetunePlan
+    def make(output: Path | Location, base: Path | None = base, dataset: Path = train_set, **training: Any) -> Any:
+        from groot_ray.train.plan import FinetunePlan
 
         quick = {
             "global_batch_size": 4,
@@ -74,10 +72,7 @@ def make_plan(train_set: Path, base: Path, tmp_path: Path) -> Callable[..., Any]
             open_location(output),
             model,
             TrainingOptions(**{**quick, **training}),
-            None,
-            None,
-            str(tmp_path / "cache"),
-            lease or NoLease(),
+            cache=str(tmp_path / "cache"),
         )
 
     return make
@@ -85,14 +80,14 @@ def make_plan(train_set: Path, base: Path, tmp_path: Path) -> Callable[..., Any]
 
 @pytest.fixture
 def train(make_plan: Callable[..., Any]) -> Callable[..., Recorder]:
-    """``train(output, **options)``: run a plan on one worker in this process; returns what it told."""
+    """``train(output, **options)``: run a plan on one worker in this process; returns its events."""
 
-    def run(output: Path | Location, **options: Any) -> Recorder:
+    def run(output: Path | Location, lease: Any = None, **options: Any) -> Recorder:
         from groot_ray.train.step.collective import Alone
         from groot_ray.train.worker import train_worker
 
         recorder = Recorder()
-        train_worker(make_plan(output, **options), Alone(), recorder.host())
+        train_worker(make_plan(output, **options), Alone(), recorder.host(lease))
         return recorder
 
     return run

@@ -1,4 +1,4 @@
-"""A run in a process of its own, for tests that kill it: ``python killed_run.py [--ray] DATASET BASE OUTPUT CACHE MAX_STEPS``."""
+"""A run in its own process, for tests that kill it: ``killed_run.py [--ray] DATASET BASE OUTPUT CACHE MAX_STEPS``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 
 from groot_ray.experiment.schema import ModelOptions, TrainingOptions
 from groot_ray.storage import open_location
+from groot_ray.train.plan import FinetunePlan
 
 OPTIONS = {
     "global_batch_size": 4,
@@ -19,21 +20,20 @@ OPTIONS = {
 
 
 def run(dataset: str, base: str, output: str, cache: str, max_steps: int, with_ray: bool, threads: int = 1) -> None:
-    """The run that the tests compare: with Ray Train around it, or on one worker of so many threads in this process."""
+    """The run that the tests compare: under Ray Train, or on one worker with `threads` threads in this process."""
     model, training = ModelOptions(base=base), TrainingOptions(max_steps=max_steps, **OPTIONS)
+    plan = FinetunePlan(open_location(dataset), open_location(output), model, training, cache=cache)
     if with_ray:
         from groot_ray.train.ray.launcher import finetune
 
-        finetune(open_location(dataset), open_location(output), model=model, training=training, cache=cache)
+        finetune(plan)
         return
     from training import NoLease
 
-    from groot_ray.train.assemble import FinetunePlan
     from groot_ray.train.step.collective import Alone
     from groot_ray.train.worker import Host, train_worker
 
-    plan = FinetunePlan(open_location(dataset), open_location(output), model, training, None, None, cache, NoLease())
-    train_worker(plan, Alone(), Host(threads=threads))
+    train_worker(plan, Alone(), Host(NoLease(), threads=threads))
 
 
 if __name__ == "__main__":
@@ -41,5 +41,5 @@ if __name__ == "__main__":
     if "--ray" in sys.argv:
         from groot_ray.ray_session import ensure_ray
 
-        ensure_ray(cpus=4)  # as the tests' own, so that workers of both compute with as many threads
+        ensure_ray(cpus=4)  # as in the tests, so that workers of both use the same number of threads
     run(*arguments[:4], int(arguments[4]), "--ray" in sys.argv)

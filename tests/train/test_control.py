@@ -11,7 +11,7 @@ from groot_ray.train.step.control import NOTHING, Control, Wish
 
 
 class Lockstep:
-    """Workers as threads: decisions are the first one's, as with torch.distributed."""
+    """Workers as threads; the first one decides, as with torch.distributed."""
 
     group = None
 
@@ -45,7 +45,7 @@ def in_threads(world_size: int, work: Callable[[Lockstep], Any]) -> list[Any]:
     return results
 
 
-def test_all_workers_have_the_same_wishes_at_the_same_steps() -> None:
+def test_all_workers_decide_the_same_at_the_same_steps() -> None:
     def work(collective: Lockstep) -> list[Wish]:
         asked = collective.rank == 0
         control = Control(
@@ -53,7 +53,7 @@ def test_all_workers_have_the_same_wishes_at_the_same_steps() -> None:
         )
         wishes = []
         for step in range(1, 200):
-            time.sleep(0.001 * (1 + collective.rank))  # workers are not equally fast
+            time.sleep(0.001 * (1 + collective.rank))  # workers differ in speed
             wishes.append(control.look(step))
             if wishes[-1].save:
                 control.saved()
@@ -67,7 +67,7 @@ def test_all_workers_have_the_same_wishes_at_the_same_steps() -> None:
     assert one[-1].stop and sum(wish.save for wish in one) >= 2
 
 
-def test_the_clock_asks_for_recovery_and_starts_anew_after_saving() -> None:
+def test_the_clock_asks_for_recovery_and_restarts_after_saving() -> None:
     control = Control(Alone(), lambda: False, lambda: False, lambda: False, 0.05)
     assert control.look(1) == NOTHING
     time.sleep(0.06)
@@ -76,7 +76,7 @@ def test_the_clock_asks_for_recovery_and_starts_anew_after_saving() -> None:
     assert control.look(3) == NOTHING
 
 
-def test_the_clock_waits_for_a_save_that_is_still_going_on() -> None:
+def test_the_clock_waits_for_a_save_in_progress() -> None:
     busy = [True]
     control = Control(Alone(), lambda: False, lambda: False, lambda: busy[0], 0.001)
     time.sleep(0.01)
@@ -96,7 +96,7 @@ def test_preemption_saves_once() -> None:
     assert sum(wish.save for wish in wishes) == 1 and not any(wish.stop for wish in wishes)
 
 
-def test_looking_up_is_rare_when_steps_are_quick() -> None:
+def test_checks_are_rare_when_steps_are_quick() -> None:
     looks: list[int] = []
 
     def stop() -> bool:
@@ -114,7 +114,7 @@ def test_looking_up_is_rare_when_steps_are_quick() -> None:
 
 
 def test_what_stops_the_first_worker_stops_all() -> None:
-    """A person may ask for the end while workers are still starting; only the first one looks."""
+    """The user may request a stop while workers are still starting; only the first one checks."""
 
     def refuse() -> int:
         raise StoppedError("asked to stop")

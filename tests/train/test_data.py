@@ -1,4 +1,4 @@
-"""What a run trains on: pictures in memory, samples, tag, modality configuration, statistics."""
+"""The data of a run: images in memory, samples, tag, modality configuration, statistics."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from groot_ray.dataset.groot.dataset import GrootDataset
+from groot_ray.embodiment.modality import modality_configs
 from groot_ray.errors import ConfigurationError
 from groot_ray.model.n1d6.processor import Processor
-from groot_ray.train.modalities import choose_modality_configs, choose_statistics, choose_tag
-from groot_ray.train.order.noise import FlowNoise
+from groot_ray.model.shared.flow import FlowNoise
 from groot_ray.train.order.sampler import BatchPlan
+from groot_ray.train.start.modalities import choose_modality_configs, choose_statistics, choose_tag
 from groot_ray.train.step.frames import DatasetInMemory
 from groot_ray.train.step.samples import SampleMaker
 
@@ -29,9 +30,7 @@ def without_embodiment(train_set: Path, folder: Path) -> GrootDataset:
 
 
 @pytest.mark.parametrize("room", [0, 5 * PICTURE, 10**9])
-def test_pictures_in_memory_are_the_ones_of_the_file(
-    train_set: Path, room: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_in_memory_equal_those_of_the_file(train_set: Path, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, kept = GrootDataset(train_set), DatasetInMemory(train_set, room)
     decoded: list[int] = []
     frames = GrootDataset.frames
@@ -45,17 +44,17 @@ def test_pictures_in_memory_are_the_ones_of_the_file(
     for _ in range(3):
         for indices in ([0], [3, 3, 4], [23, 0], [7, 8, 9]):
             assert np.array_equal(kept.frames(0, "ego_view", indices), plain.frames(0, "ego_view", indices))
-    # Seven different pictures, one of them asked for twice in two calls; with room for five the last two are read again each time.
+    # Seven different images, one of them requested twice; with room for five, the last two are read again each time.
     assert len(decoded) == {0: 3 * 8, 5: 7 + 2 * 2, 10**9 // PICTURE: 7}[room // PICTURE]
     again = pickle.loads(pickle.dumps(kept))
     assert np.array_equal(again.frames(1, "ego_view", [2]), plain.frames(1, "ego_view", [2]))
 
 
-def test_a_sample_is_the_same_wherever_it_is_dealt(train_set: Path, base: Path) -> None:
+def test_a_sample_does_not_depend_on_its_worker_and_micro_batch(train_set: Path, base: Path) -> None:
     import torch
 
     dataset = DatasetInMemory(train_set, 10**9)
-    configs = dataset.embodiment.modality_configs()
+    configs = modality_configs(dataset.embodiment)
     processor = Processor.from_directory(base, color_jitter_params={"brightness": 0.5})
     processor.set_embodiment("GR1", configs, dataset.statistics(configs))
 
@@ -72,8 +71,8 @@ def test_a_sample_is_the_same_wherever_it_is_dealt(train_set: Path, base: Path) 
         }
         return {
             **whole,
-            "noise": torch.cat([p.noise for p in pieces]),
-            "time": torch.cat([p.time for p in pieces]),
+            "noise": torch.cat([p.draws["noise"] for p in pieces]),
+            "time": torch.cat([p.draws["time"] for p in pieces]),
         }, pieces
 
     one, _ = batch(1, 1)
@@ -94,9 +93,9 @@ def test_the_tag_is_given_or_the_datasets(train_set: Path, base: Path, tmp_path:
         choose_tag(None, without_embodiment(train_set, tmp_path / "bare"), processor)
 
 
-def test_the_modality_configuration_that_goes_first(train_set: Path, base: Path, tmp_path: Path) -> None:
+def test_precedence_of_modality_configurations(train_set: Path, base: Path, tmp_path: Path) -> None:
     dataset, processor = GrootDataset(train_set), Processor.from_directory(base)
-    own = dataset.embodiment.modality_configs()
+    own = modality_configs(dataset.embodiment)
     bare = without_embodiment(train_set, tmp_path / "bare")
     assert choose_modality_configs({"given": 1}, "GR1", dataset, processor) == (
         {"given": 1},
@@ -113,14 +112,14 @@ def test_the_modality_configuration_that_goes_first(train_set: Path, base: Path,
 
 def test_statistics_of_another_horizon_are_computed(train_set: Path, tmp_path: Path) -> None:
     dataset = GrootDataset(train_set)
-    configs = json.loads(json.dumps(dataset.embodiment.modality_configs()))
+    configs = json.loads(json.dumps(modality_configs(dataset.embodiment)))
     ready = choose_statistics(dataset, configs)
     assert ready == dataset.statistics(configs)
     configs["action"]["delta_indices"] = list(range(8))
     shorter = choose_statistics(dataset, configs)
     assert all(len(entry["min"]) == 8 for entry in shorter["relative_action"].values())
     assert shorter["state"] == ready["state"]
-    # The first steps of longer chunks are those of shorter ones, of which there are more.
+    # Longer chunks begin with the steps of shorter ones, of which there are more.
     key = next(iter(shorter["relative_action"]))
     assert np.all(
         np.array(shorter["relative_action"][key]["min"]) <= np.array(ready["relative_action"][key]["min"])[:8]

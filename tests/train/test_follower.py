@@ -10,7 +10,7 @@ from groot_ray.train.ray.follower import Follower
 
 
 @pytest.mark.parametrize(("workers", "told"), [(2, True), (0, False)])
-def test_only_workers_of_a_ray_are_waited_for(
+def test_only_ray_workers_are_waited_for(
     workers: int, told: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(follower, "SHORTAGE_SECONDS", -1.0)

@@ -1,4 +1,4 @@
-"""Runs that are killed for real end with the losses and weights of one that was not."""
+"""Runs in killed processes end with the losses and weights of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def wait_for_recovery(output: Path, process: subprocess.Popen[bytes], after: int
 
 @pytest.fixture(scope="module")
 def whole(train_set: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The last checkpoint of a run that nobody killed."""
+    """The last checkpoint of an undisturbed run."""
     folder = tmp_path_factory.mktemp("whole")
     killed_run.run(str(train_set), str(base), str(folder / "run"), str(folder / "cache"), STEPS, False)
     return folder / "run" / f"checkpoint-{STEPS}"

@@ -22,6 +22,7 @@ from groot_ray.progress import Progress
 from groot_ray.storage import open_location
 from groot_ray.storage.lease import attempts
 from groot_ray.train.checkpoints.run_folder import RunFolder
+from groot_ray.train.plan import FinetunePlan
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 
@@ -36,7 +37,7 @@ QUICK: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def whole(train_set: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The last checkpoint of a run that nobody killed, computed with as many threads as Ray's workers: sums depend on it."""
+    """The last checkpoint of an undisturbed run, with as many threads as Ray's workers, since sums depend on it."""
     folder = tmp_path_factory.mktemp("whole")
     threads = min(4, os.cpu_count() or 1)
     killed_run.run(str(train_set), str(base), str(folder / "run"), str(folder / "cache"), STEPS, False, threads)
@@ -54,20 +55,20 @@ def finetune(train_set: Path, base_without_dropout: Path, tmp_path: Path) -> Cal
     ) -> Any:
         from groot_ray.train.ray.launcher import finetune
 
-        return finetune(
+        plan = FinetunePlan(
             open_location(dataset),
             open_location(output),
-            model=ModelOptions(base=str(base)),
-            training=TrainingOptions(**{**QUICK, **training}),
+            ModelOptions(base=str(base)),
+            TrainingOptions(**{**QUICK, **training}),
             cache=str(tmp_path / "cache"),
-            progress=progress,
         )
+        return finetune(plan, progress=progress)
 
     return run
 
 
 def worker_process() -> int | None:
-    """The process of a training worker that this process's Ray has started."""
+    """Process ID of a training worker started by this process's Ray."""
     parents: dict[int, tuple[int, str]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -87,11 +88,11 @@ def worker_process() -> int | None:
 
 
 def test_three_workers_compute_the_losses_of_one_and_stop_when_asked_to(finetune, tmp_path: Path) -> None:
-    """With accumulation, uneven micro-batches, and trainable parameters that take no part in the forward pass."""
+    """With accumulation, uneven micro-batches, and trainable parameters that are unused in the forward pass."""
     options = {"warmup_ratio": 0.0, "tune_visual": True, "tune_llm": True}
 
     def stopped(name: str, **more: Any) -> tuple[int, dict[int, float]]:
-        """Train until at least two steps are told, then ask to stop; the step that was saved, and losses by step."""
+        """Train until at least two steps are reported, then ask to stop; returns the saved step and losses by step."""
         run = RunFolder(open_location(tmp_path / name))
 
         def look(state: Any) -> None:
@@ -111,7 +112,7 @@ def test_three_workers_compute_the_losses_of_one_and_stop_when_asked_to(finetune
     assert len(losses) == step
     assert all(abs(losses[number] - alone[number]) < 1e-5 for number in (1, 2))
 
-    for more, workers in ((step + 1, 2), (step + 2, 0)):  # how many workers is no part of a run
+    for more, workers in ((step + 1, 2), (step + 2, 0)):  # the number of workers does not identify a run
         made = finetune(
             tmp_path / "three", num_workers=workers, gradient_accumulation_steps=2, max_steps=more, **options
         )
@@ -119,7 +120,7 @@ def test_three_workers_compute_the_losses_of_one_and_stop_when_asked_to(finetune
     assert {step, step + 1, step + 2} <= history(tmp_path / "three" / f"checkpoint-{more}").keys()
 
 
-def test_without_workers_the_command_trains_itself(
+def test_without_workers_the_command_trains_in_its_own_process(
     finetune, train, base_without_dropout: Path, train_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     import shutil
@@ -208,5 +209,5 @@ def test_errors_of_workers_reach_the_user_unwrapped(finetune, train_set: Path, t
     next(broken.rglob("episode_000001.mp4")).write_bytes(b"no video")
     with pytest.raises(DataError, match="episode_000001"):
         finetune(tmp_path / "run", dataset=broken)
-    with pytest.raises(ConfigurationError, match="is no dataset"):
+    with pytest.raises(ConfigurationError, match="is not a dataset"):
         finetune(tmp_path / "other", dataset=tmp_path / "nothing")

@@ -1,4 +1,4 @@
-"""The mailbox lives where the launcher does, whatever becomes of the workers' nodes."""
+"""The mailbox runs on the launcher's node, whatever happens to the workers' nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from groot_ray.train.ray.mailbox import MailboxLostError, RemoteMailbox
 
 @pytest.fixture
 def two_nodes() -> Iterator[Any]:
-    """A Ray of a head without CPUs, where this process is, and a worker node."""
+    """A Ray cluster with a head without CPUs, where this process runs, and a worker node."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -28,7 +28,7 @@ def two_nodes() -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_a_mailbox_outlives_the_workers_node_and_its_own_end_is_told(two_nodes: Any) -> None:
+def test_a_mailbox_outlives_the_workers_node_and_its_own_loss_is_reported(two_nodes: Any) -> None:
     import ray
 
     mailboxes = [RemoteMailbox() for _ in range(4)]
@@ -37,5 +37,5 @@ def test_a_mailbox_outlives_the_workers_node_and_its_own_end_is_told(two_nodes: 
     two_nodes()
     assert [mailbox.take() for mailbox in mailboxes] == [[{"kind": "up"}]] * 4
     ray.kill(mailboxes[0]._actor)
-    with pytest.raises(MailboxLostError, match="run it again to go on"):
+    with pytest.raises(MailboxLostError, match="run the command again to resume"):
         mailboxes[0].take()

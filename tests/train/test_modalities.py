@@ -1,4 +1,4 @@
-"""The tag of a run is known, or refused with the list, before weights are fetched and workers started."""
+"""The tag of a run is known, or rejected with a list of known ones, before weights are fetched or workers started."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from groot_ray.errors import ConfigurationError, DataError, ServiceUnavailableError
 from groot_ray.experiment.schema import ModelOptions
 from groot_ray.storage import open_location
-from groot_ray.train.modalities import base_tags, known_tag
+from groot_ray.train.start.modalities import base_tags, known_tag
 
 
 def test_an_unknown_tag_is_answered_with_the_list() -> None:
@@ -18,17 +18,17 @@ def test_an_unknown_tag_is_answered_with_the_list() -> None:
         known_tag("custom_robot", ModelOptions(base=None), None)
 
 
-def test_a_base_model_that_cannot_be_asked_is_no_mistake_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_base_model_is_not_the_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*given: object, **more: object) -> None:
         raise ServiceUnavailableError("the hub does not answer")
 
-    monkeypatch.setattr("groot_ray.model.hub.fetch_files", away)
-    with pytest.raises(ServiceUnavailableError, match="'custom_robot'.*NEW_EMBODIMENT.*cannot be asked: the hub"):
+    monkeypatch.setattr("groot_ray.hub.fetch_files", away)
+    with pytest.raises(ServiceUnavailableError, match="'custom_robot'.*NEW_EMBODIMENT.*is unavailable: the hub"):
         known_tag("custom_robot", ModelOptions(base="nvidia/GR00T-N1.6-3B"), None)
     assert known_tag("gr1", ModelOptions(base="nvidia/GR00T-N1.6-3B"), None) == "GR1", "the hub is not asked for it"
 
 
-def test_tag_files_that_are_broken_are_told(tmp_path: Path) -> None:
+def test_broken_tag_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "embodiment_id.json").write_text("[1, 2")
     with pytest.raises(ConfigurationError, match="no embodiment tag"):
         known_tag("custom_robot", ModelOptions(base=str(tmp_path)), None)
@@ -36,7 +36,7 @@ def test_tag_files_that_are_broken_are_told(tmp_path: Path) -> None:
         base_tags(str(tmp_path), None, None)
 
 
-def test_a_base_model_may_bring_tags_of_its_own(tmp_path: Path, s3) -> None:
+def test_a_base_model_may_have_its_own_tags(tmp_path: Path, s3) -> None:
     (tmp_path / "embodiment_id.json").write_text(json.dumps({"custom_robot": 5}))
     config = {"processor_kwargs": {"modality_configs": {"agibot": {}}}}
     (tmp_path / "processor_config.json").write_text(json.dumps(config))
@@ -59,5 +59,5 @@ def test_a_conversions_folder_is_trained_on_by_its_train_part(train_set: Path, t
     assert choose_part(root / "train", "train") == root / "train"
     with pytest.raises(ConfigurationError, match=r"has no test part, only train: give it episodes .*--test-episodes"):
         choose_part(root, "test")
-    with pytest.raises(ConfigurationError, match="is no dataset in GR00T's layout"):
+    with pytest.raises(ConfigurationError, match="is not a dataset in GR00T's layout"):
         choose_part(open_location(tmp_path), "train")

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groot_ray.train.order.noise import FlowNoise, draw_flow, dropout_seed, sample_generator
+from groot_ray.model.shared.flow import FlowNoise
+from groot_ray.train.order.noise import dropout_seed, sample_generator
 
 places = st.tuples(st.integers(-5, 2**40), st.integers(0, 10**6), st.integers(0, 4096))
 
@@ -12,17 +13,17 @@ places = st.tuples(st.integers(-5, 2**40), st.integers(0, 10**6), st.integers(0,
 @given(places, places)
 def test_noise_follows_from_its_place_alone(one: tuple[int, int, int], other: tuple[int, int, int]) -> None:
     flow = FlowNoise(3, 5)
-    noise, time = draw_flow(sample_generator(*one, "noise"), flow)
-    again, time_again = draw_flow(sample_generator(*one, "noise"), flow)
+    noise, time = flow.draw(sample_generator(*one, "noise")).values()
+    again, time_again = flow.draw(sample_generator(*one, "noise")).values()
     assert np.array_equal(noise, again) and time == time_again
-    elsewhere, _ = draw_flow(sample_generator(*other, "noise"), flow)
+    elsewhere = flow.draw(sample_generator(*other, "noise"))["noise"]
     assert np.array_equal(noise, elsewhere) == (one == other)
-    augmentation, _ = draw_flow(sample_generator(*one, "augmentation"), flow)
+    augmentation = flow.draw(sample_generator(*one, "augmentation"))["noise"]
     assert not np.array_equal(noise, augmentation)
 
 
 def test_noise_is_normal_and_time_has_its_mass_near_noise() -> None:
-    drawn = [draw_flow(sample_generator(42, 7, position, "noise"), FlowNoise(4, 8)) for position in range(4000)]
+    drawn = [FlowNoise(4, 8).draw(sample_generator(42, 7, position, "noise")).values() for position in range(4000)]
     noise = np.stack([n for n, _ in drawn])
     time = np.array([t for _, t in drawn])
     assert noise.dtype == np.float32 and time.dtype == np.float32

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training import NoLease, Recorder, largest_difference
+from training import Recorder, largest_difference
 
 from groot_ray.experiment.schema import ModelOptions, TrainingOptions
 from groot_ray.storage import download_tree, upload_tree
-from groot_ray.train.assemble import FinetunePlan
 from groot_ray.train.checkpoints.run_folder import RunFolder
+from groot_ray.train.plan import FinetunePlan
 from groot_ray.train.step.collective import Alone
 from groot_ray.train.worker import train_worker
 
@@ -31,7 +31,7 @@ def test_a_run_in_s3_resumes_and_equals_a_local_one(s3, train, train_set: Path, 
         )
         model = ModelOptions(base=(s3.location / "base").uri)
         cache = str(tmp_path / "cache")
-        plan = FinetunePlan(s3.location / "set", output, model, training, None, None, cache, NoLease())
+        plan = FinetunePlan(s3.location / "set", output, model, training, cache=cache)
         train_worker(plan, Alone(), recorder.host())
         return recorder
 
@@ -40,7 +40,7 @@ def test_a_run_in_s3_resumes_and_equals_a_local_one(s3, train, train_set: Path, 
     assert told.of("begin")[0]["step"] == 4
     assert [saved.step for saved in RunFolder(output).checkpoints()] == [2, 4, 6]
     assert any(entry.relative.startswith("events") for entry in (output / "tensorboard").list())
-    # Copies on the way are not left behind.
+    # No temporary copies are left behind.
     assert not [path for path in (tmp_path / "cache").rglob("*.safetensors") if "base" not in str(path)]
     download_tree(output / "checkpoint-6", tmp_path / "fetched")
     train(tmp_path / "local", max_steps=4, save_steps=2)

@@ -12,16 +12,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from groot_ray.model.n1d6.family import FAMILY
 from groot_ray.model.n1d6.network import Gr00tN1d6
-from groot_ray.model.n1d6.weights import new_model, read_config
-from groot_ray.model.shared.trainable import TuneFlags, apply_tune_flags
-from groot_ray.train.step.optimizer import build_adamw, decays, learning_rate, parameter_groups
+from groot_ray.model.shared.trainable import apply_tune_flags
+from groot_ray.model.shared.tune import TuneFlags
+from groot_ray.train.order.phases import learning_rate
+from groot_ray.train.step.optimizer import build_adamw, decays, parameter_groups
 
 RECORDED = Path(__file__).resolve().parents[1] / "fixtures" / "groot_n1d6" / "model"
 
 
 def test_decay_and_training_are_those_of_the_reference_for_every_parameter() -> None:
-    config = read_config(RECORDED)
+    config = FAMILY.read_config(RECORDED)
     with torch.device("meta"):
         model = Gr00tN1d6(config)
     apply_tune_flags(model, TuneFlags(tune_top_llm_layers=config.tune_top_llm_layers))
@@ -35,8 +37,8 @@ def test_decay_and_training_are_those_of_the_reference_for_every_parameter() -> 
     assert len(decayed["params"]) == len(decayed["names"])
 
 
-def test_what_sounds_spared_and_is_decayed() -> None:
-    decay = decays(new_model("tiny", state_dropout_prob=0.1))
+def test_parameters_that_sound_exempt_but_decay() -> None:
+    decay = decays(FAMILY.new_network("tiny", 0, state_dropout_prob=0.1))
     head, layer = "action_head.", "backbone.model.language_model.model.layers.0."
     assert decay[head + "mask_token"] and decay[head + "position_embedding.weight"]
     assert decay[head + "state_encoder.layer1.b"] and decay[layer + "self_attn.q_norm.weight"]

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from groot_ray.differences import differences
 from groot_ray.errors import ConfigurationError
 from groot_ray.storage import Location, open_location
 from groot_ray.storage.manifest import Manifest, commit_manifest
-from groot_ray.train.checkpoints.run_folder import RunFolder, differences
-from groot_ray.train.order.phases import Phase, next_phases, phase_of, scheduled_rate
-from groot_ray.train.step.optimizer import learning_rate
+from groot_ray.train.checkpoints.run_folder import RunFolder
+from groot_ray.train.order.phases import Phase, learning_rate, next_phases, phase_of, scheduled_rate
 
 
 def commit(folder: Location, step: int, max_steps: int = 1000) -> None:
@@ -44,7 +44,7 @@ def test_retention(tmp_path_factory, steps: list[int], recoveries: list[int], li
     assert [saved.step for saved in run.checkpoints()] == left
 
 
-def test_the_newest_whole_checkpoint_of_either_kind_is_gone_on_from(tmp_path: Path) -> None:
+def test_a_run_resumes_from_its_newest_complete_checkpoint(tmp_path: Path) -> None:
     run = RunFolder(open_location(tmp_path))
     assert run.newest() is None
     commit(run.checkpoint(10), 10)
@@ -59,10 +59,10 @@ def test_the_newest_whole_checkpoint_of_either_kind_is_gone_on_from(tmp_path: Pa
     assert not run.recovery(15).has_files() and run.recovery(12).has_files()
 
 
-def test_a_checkpoint_that_is_being_removed_counts_no_more(tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_being_removed_no_longer_counts(tmp_path: Path) -> None:
     run = RunFolder(open_location(tmp_path))
     commit(run.checkpoint(3), 3)
-    (run.checkpoint(3) / "manifest.json").delete()  # what a removal does first, before it is killed
+    (run.checkpoint(3) / "manifest.json").delete()  # the first step of a removal that is then killed
     assert run.checkpoints() == [] and run.newest() is None
     run.sweep()
     assert not run.checkpoint(3).has_files()
@@ -106,7 +106,10 @@ def test_a_pinned_run_names_what_differs(tmp_path: Path) -> None:
     run.pin({"training": {"seed": 1, "learning_rate": 0.1}})
     with pytest.raises(ConfigurationError, match="training.seed 1, not 2"):
         run.pin({"training": {"seed": 2, "learning_rate": 0.1}})
-    assert differences({"a": {"b": [1]}, "c": 2}, {"a": {"b": [1]}, "d": 3}) == ["c 2, not None", "d None, not 3"]
+    assert [str(d) for d in differences({"a": {"b": [1]}, "c": 2}, {"a": {"b": [1]}, "d": 3})] == [
+        "c 2, not None",
+        "d None, not 3",
+    ]
 
 
 phases = st.lists(st.tuples(st.integers(1, 50), st.integers(1, 200)), min_size=1, max_size=4)

@@ -31,7 +31,7 @@ def test_permutations_look_shuffled() -> None:
     order = permute(np.arange(n), n, 1)
     assert abs(np.corrcoef(np.arange(n), order)[0, 1]) < 0.05
     assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.05
-    counts = np.bincount(order[: n // 2] // (n // 20), minlength=20)  # half of the draws cover all parts alike
+    counts = np.bincount(order[: n // 2] // (n // 20), minlength=20)  # half of the draws cover all parts equally
     assert counts.min() > 200 and counts.max() < 300
     assert np.mean(order == permute(np.arange(n), n, 2)) < 0.01
 
@@ -51,7 +51,7 @@ def test_each_pass_draws_every_sample_once(lengths: list[int], seed: int) -> Non
 
 @given(lengths, st.integers(0, 100), st.integers(1, 50), st.integers(1, 5), st.integers(1, 4), st.integers(0, 30))
 @settings(max_examples=100, deadline=None)
-def test_dealing_changes_nothing_of_what_a_step_sees(
+def test_workers_and_micro_batches_do_not_change_what_a_step_sees(
     lengths: list[int], seed: int, batch: int, workers: int, accumulation: int, step: int
 ) -> None:
     order = SampleOrder(lengths, seed)
@@ -83,5 +83,5 @@ def test_no_sample_is_an_error_with_advice() -> None:
 
 def test_the_log_names_the_references_reading() -> None:
     assert "64 samples" in BatchPlan(64, 4, 2).describe()
-    assert "make it 128" in BatchPlan(64, 4, 2).describe()
+    assert "it would have 128" in BatchPlan(64, 4, 2).describe()
     assert "launcher" not in BatchPlan(64, 4, 1).describe()

@@ -9,7 +9,7 @@ import pytest
 
 from groot_ray.errors import ConfigurationError
 from groot_ray.storage import open_location
-from groot_ray.train.trackers import NAMES, TensorBoard, each, require_wandb
+from groot_ray.train.recording.trackers import NAMES, TensorBoard, each, require_wandb
 
 
 def events(folder: Path) -> dict[str, dict[int, float]]:
@@ -34,7 +34,7 @@ def test_a_resumed_run_hides_what_was_logged_beyond_its_checkpoint(tmp_path: Pat
     for step in (1, 2, 3):
         first.log({**line, "step": step})
     first.close()
-    # TensorBoard reads files in the order of their names, which hold the second of their making: no restart is quicker than that.
+    # TensorBoard reads files in the order of their names, which contain the second of creation; restarts are slower.
     made = int(time.time())
     while int(time.time()) == made:
         time.sleep(0.01)
@@ -54,7 +54,7 @@ def test_a_tracker_that_fails_costs_the_run_nothing(caplog: pytest.LogCaptureFix
     assert "no room" in caplog.text
 
 
-def test_weights_and_biases_goes_on_with_the_same_run(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_and_biases_continues_the_same_run(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))

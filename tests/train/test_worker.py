@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from training import history, largest_difference, tensors
+from training import NoLease, history, largest_difference, tensors
 
 from groot_ray.errors import ConfigurationError, DataError, StoppedError
 from groot_ray.storage import open_location
@@ -19,6 +19,7 @@ SERVED = {
     "statistics.json",
     "embodiment_id.json",
     "embodiment.json",
+    "images.json",
     "tokenizer/vocab.json",
     "experiment_cfg/conf.yaml",
     "experiment_cfg/config.yaml",
@@ -53,19 +54,19 @@ def test_a_checkpoint_has_what_serving_and_resuming_need_and_no_pickle(train, tm
     for file in manifest.made["files"]:
         assert hash_file(open_location(folder / file["path"])) == (file["size"], file["sha256"])
     for name in ("conf", "config"):
-        yaml.safe_load((folder / "experiment_cfg" / f"{name}.yaml").read_text())  # plain YAML, no python objects
+        yaml.safe_load((folder / "experiment_cfg" / f"{name}.yaml").read_text())  # plain YAML, no Python objects
     assert [event["step"] for event in told.of("saved")] == [3]
     assert not list((tmp_path / "run" / "recovery").glob("*")) if (tmp_path / "run" / "recovery").exists() else True
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))
 
 
-def test_a_checkpoint_serves_as_it_stands(train, tmp_path: Path) -> None:
-    from groot_ray.policy.policy import Policy
+def test_a_checkpoint_can_be_served_as_is(train, tmp_path: Path) -> None:
+    from groot_ray.policy.load import load_policy
 
     train(tmp_path / "run", max_steps=2)
-    policy = Policy(tmp_path / "run" / "checkpoint-2", "GR1", "cpu")
+    policy = load_policy(tmp_path / "run" / "checkpoint-2", "GR1", "cpu")
     saved = tensors(tmp_path / "run" / "checkpoint-2")
-    assert all(bool((saved[name] == value).all()) for name, value in policy.model.state_dict().items())
+    assert all(bool((saved[name] == value).all()) for name, value in policy.network.state_dict().items())
     assert policy.modality["action"]["modality_keys"] == ["left_arm", "left_hand", "right_arm", "right_hand", "waist"]
 
 
@@ -124,7 +125,7 @@ def test_a_run_in_two_parts_equals_one_in_one(train, tmp_path: Path) -> None:
         pass
 
     class Until:
-        """A lease that is lost at the commit of step 6, so that step 4 is the last whole checkpoint."""
+        """A lease that is lost at the commit of step 6, so that step 4 is the last complete checkpoint."""
 
         def __init__(self, folder: Path) -> None:
             self.folder = folder
@@ -145,21 +146,21 @@ def test_a_run_in_two_parts_equals_one_in_one(train, tmp_path: Path) -> None:
     assert history(one) == history(other) and list(history(one)) == [3, 6, 7]
 
 
-def test_more_steps_go_on_with_a_new_phase(train, tmp_path: Path) -> None:
+def test_more_steps_continue_in_a_new_phase(train, tmp_path: Path) -> None:
     train(tmp_path / "run", max_steps=4)
     told = train(tmp_path / "run", max_steps=8)
     assert told.of("begin")[0]["step"] == 4
     state = json.loads((tmp_path / "run" / "checkpoint-8" / "trainer_state.json").read_text())
     assert state["phases"] == [{"start": 0, "max_steps": 4}, {"start": 4, "max_steps": 8}]
     rates = [line["learning_rate"] for line in state["log_history"]]
-    from groot_ray.train.step.optimizer import learning_rate
+    from groot_ray.train.order.phases import learning_rate
 
     assert rates == pytest.approx([learning_rate(s, 4 if s < 4 else 8, 0.05, 1e-3) for s in range(8)])
     with pytest.raises(ConfigurationError, match="reached step 8"):
         train(tmp_path / "run", max_steps=6)
 
 
-def test_another_run_in_the_folder_is_refused(train, tmp_path: Path) -> None:
+def test_another_run_in_the_folder_is_rejected(train, tmp_path: Path) -> None:
     train(tmp_path / "run", max_steps=1)
     with pytest.raises(ConfigurationError, match="learning_rate 0.001, not 0.002"):
         train(tmp_path / "run", max_steps=2, learning_rate=2e-3)
@@ -205,13 +206,13 @@ def test_a_stop_request_saves_and_stops(train, make_plan, tmp_path: Path) -> Non
     plan = make_plan(tmp_path / "run", max_steps=100_000)
     lines: list[dict] = []
 
-    def tell(event: dict) -> None:
+    def send(event: dict) -> None:
         lines.append(event)
         if event["kind"] == "line" and event["step"] == 2:
             run.request_stop()
 
-    with pytest.raises(StoppedError, match="goes on from it"):
-        worker.train_worker(plan, Alone(), worker.Host(tell=tell))
+    with pytest.raises(StoppedError, match="run the same command to continue"):
+        worker.train_worker(plan, Alone(), worker.Host(NoLease(), send=send))
     last = [event for event in lines if event["kind"] == "saved"][-1]
     assert last["checkpoint"] == "checkpoint" and run.newest().step == last["step"] >= 2
     run.clear_stop()
@@ -219,7 +220,7 @@ def test_a_stop_request_saves_and_stops(train, make_plan, tmp_path: Path) -> Non
     assert told.of("begin")[0]["step"] == last["step"]
 
 
-def test_what_a_killed_save_left_is_swept(train, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_save_are_removed(train, tmp_path: Path) -> None:
     train(tmp_path / "run", max_steps=2)
     for name in ("checkpoint-3", "recovery/step-9"):
         (tmp_path / "run" / name).mkdir(parents=True)
@@ -229,12 +230,13 @@ def test_what_a_killed_save_left_is_swept(train, tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "recovery" / "step-9").exists()
 
 
-def test_a_disk_that_does_not_take_a_checkpoint(train, tmp_path: Path) -> None:
-    """A sentence, nothing half-written, and the same run goes on when there is room."""
+def test_a_checkpoint_that_does_not_fit_on_the_disk(train, tmp_path: Path) -> None:
+    """A one-sentence error, nothing half-written, and the same run continues once there is space."""
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))  # bytes of a file; the weights have more
+    # maximum file size in bytes; the weights are larger
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
     try:
         with pytest.raises(ConfigurationError, match=r"checkpoint-1 cannot be written: .* choose another folder"):
             train(tmp_path / "run", max_steps=2, save_steps=1)

@@ -1,4 +1,4 @@
-"""What several tests of training use: a small model's configuration, a lease that always holds, comparisons of checkpoints."""
+"""Shared by training tests: a small model's configuration, a lease that always holds, checkpoint comparisons."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ BASE_CONFIG: dict[str, Any] = {
 
 
 class NoLease:
-    """A lease that nobody contests."""
+    """A lease that always holds."""
 
     def check(self) -> None:
         return None
@@ -60,14 +60,14 @@ class NoLease:
 
 @dataclass
 class Recorder:
-    """Takes what a worker tells."""
+    """Records a worker's events."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
 
-    def host(self) -> Any:
+    def host(self, lease: Any = None) -> Any:
         from groot_ray.train.worker import Host
 
-        return Host(threads=1, tell=self.events.append)
+        return Host(lease or NoLease(), threads=1, send=self.events.append)
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["kind"] == kind]
@@ -86,7 +86,7 @@ def tensors(folder: Path) -> dict[str, Any]:
 
 
 def largest_difference(one: Path, other: Path) -> float:
-    """Largest difference between any two numbers of two checkpoints; they must have the same tensors."""
+    """Largest absolute difference between two checkpoints, which must have the same tensors."""
     a, b = tensors(one), tensors(other)
     assert a.keys() == b.keys()
     return max(float((a[name].double() - b[name].double()).abs().max()) for name in a)

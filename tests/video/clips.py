@@ -1,4 +1,4 @@
-"""Small videos in which every frame tells its number."""
+"""Small videos in which every frame shows its number."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ KINDS = {
 }
 
 
-def numbered_picture(number: int, height: int = 64, width: int = 96) -> np.ndarray:
+def numbered_image(number: int, height: int = 64, width: int = 96) -> np.ndarray:
     """uint8 [height, width, 3]: the number as eight black or white stripes over a moving gradient."""
     x = np.arange(width)[None, :, None]
-    picture = np.broadcast_to((x * 2 + 7 * number + np.array([0, 60, 120])) % 256, (height, width, 3)).astype(np.uint8)
+    image = np.broadcast_to((x * 2 + 7 * number + np.array([0, 60, 120])) % 256, (height, width, 3)).astype(np.uint8)
     bits = np.repeat([(number >> bit) & 1 for bit in range(8)], width // 8)
-    picture[: height // 2] = (bits * 255)[None, :, None]
-    return picture
+    image[: height // 2] = (bits * 255)[None, :, None]
+    return image
 
 
-def number_of(picture: np.ndarray) -> int:
-    """The number in a decoded picture."""
-    height, width = picture.shape[:2]
-    stripes = picture[height // 4, :, 1].reshape(8, width // 8).mean(axis=1) > 127
+def number_of(image: np.ndarray) -> int:
+    """The number in a decoded image."""
+    height, width = image.shape[:2]
+    stripes = image[height // 4, :, 1].reshape(8, width // 8).mean(axis=1) > 127
     return int(sum(1 << bit for bit in range(8) if stripes[bit]))
 
 
 def write_clip(path: Path, frames: int, kind: str = "h264 gop 2", faststart: bool = False) -> Path:
-    """Encode `frames` numbered pictures at 20 hertz."""
+    """Encode `frames` numbered images at 20 hertz."""
     encoder, options = KINDS[kind]
     container_options = {"movflags": "+faststart"} if faststart else {}
     with av.open(str(path), "w", container_options=container_options) as container:
@@ -49,7 +49,7 @@ def write_clip(path: Path, frames: int, kind: str = "h264 gop 2", faststart: boo
         with kept_scheduling():
             container.start_encoding()
         for number in range(frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered_picture(number), format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered_image(number), format="rgb24")))
         container.mux(stream.encode(None))
     return path
 

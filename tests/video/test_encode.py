@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import all_frames, number_of, numbered_picture, write_clip
+from clips import all_frames, number_of, numbered_image, write_clip
 
 from groot_ray.errors import ConfigurationError
 from groot_ray.video.decode import decode_frames
@@ -20,7 +20,7 @@ from groot_ray.video.transform import PlaneFitter
 def encode(path: Path, codec: str, frames: int = 11, **options: int) -> Path:
     with VideoWriter(path, 20, 96, codec, **options) as writer:
         for number in range(frames):
-            writer.write(numbered_picture(number, 96, 96))
+            writer.write(numbered_image(number, 96, 96))
     return path
 
 
@@ -37,9 +37,9 @@ def test_every_codec_writes_what_it_was_given_with_equal_bytes(tmp_path: Path, c
         20.0,
     )
     assert info.gop == 2 and info.closed
-    pictures = all_frames(one)
-    assert [number_of(picture) for picture in pictures] == list(range(11))
-    errors = np.mean([np.abs(p.astype(int) - numbered_picture(i, 96, 96)).mean() for i, p in enumerate(pictures)])
+    images = all_frames(one)
+    assert [number_of(image) for image in images] == list(range(11))
+    errors = np.mean([np.abs(p.astype(int) - numbered_image(i, 96, 96)).mean() for i, p in enumerate(images)])
     assert errors < 12
 
 
@@ -52,7 +52,7 @@ def test_no_codec_changes_how_this_process_is_scheduled(tmp_path: Path) -> None:
     before = os.sched_getscheduler(0)
     for codec in CODECS:
         with VideoWriter(tmp_path / "video.mp4", 20, 96, codec) as writer:
-            writer.write(numbered_picture(0, 96, 96))
+            writer.write(numbered_image(0, 96, 96))
             assert policies() == {before}, codec
         assert policies() == {before}, codec
 
@@ -69,7 +69,7 @@ def test_quality_and_key_frame_distance(tmp_path: Path) -> None:
 def test_fractional_rates(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "ntsc.mp4", 30000 / 1001, 96) as writer:
         for number in range(10):
-            writer.write(numbered_picture(number, 96, 96))
+            writer.write(numbered_image(number, 96, 96))
     assert probe(tmp_path / "ntsc.mp4").fps == pytest.approx(30000 / 1001)
 
 
@@ -82,7 +82,7 @@ def test_unknown_codec() -> None:
 def test_an_error_leaves_no_file(tmp_path: Path) -> None:
     def fail() -> None:
         with VideoWriter(tmp_path / "half.mp4", 20, 96) as writer:
-            writer.write(numbered_picture(0, 96, 96))
+            writer.write(numbered_image(0, 96, 96))
             raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
@@ -120,4 +120,4 @@ def test_the_color_matrix_of_the_source_is_kept(tmp_path: Path) -> None:
 
 
 def test_clips_of_the_tests_are_numbered(tmp_path: Path) -> None:
-    assert [number_of(picture) for picture in all_frames(write_clip(tmp_path / "clip.mp4", 5))] == [0, 1, 2, 3, 4]
+    assert [number_of(image) for image in all_frames(write_clip(tmp_path / "clip.mp4", 5))] == [0, 1, 2, 3, 4]

@@ -40,7 +40,7 @@ def test_boxes_lie_within_and_keep_the_shape(height: int, width: int, size: int,
         assert (target.top, target.left, target.height, target.width) == (0, 0, size, size)
 
 
-def area_average(picture: np.ndarray, size: int) -> np.ndarray:
+def area_average(image: np.ndarray, size: int) -> np.ndarray:
     """Mean over the source area under each target pixel, the slow way, float64 [size, size, 3]."""
 
     def weights(length: int) -> np.ndarray:
@@ -49,8 +49,8 @@ def area_average(picture: np.ndarray, size: int) -> np.ndarray:
         overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
         return np.maximum(overlap, 0) / (length / size)
 
-    rows, columns = weights(picture.shape[0]), weights(picture.shape[1])
-    return np.einsum("ih,hwc,jw->ijc", rows, picture.astype(float), columns)
+    rows, columns = weights(image.shape[0]), weights(image.shape[1])
+    return np.einsum("ih,hwc,jw->ijc", rows, image.astype(float), columns)
 
 
 @settings(max_examples=20, deadline=None)
@@ -61,18 +61,18 @@ def area_average(picture: np.ndarray, size: int) -> np.ndarray:
     fit=st.sampled_from(["crop", "stretch"]),
 )
 def test_fit_frame_is_the_area_average(height: int, width: int, seed: int, fit: str) -> None:
-    picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     used, _ = fit_boxes(height, width, 48, fit)
-    np.testing.assert_allclose(fit_frame(picture, 48, fit), area_average(picture[used.window], 48), atol=1.01)
+    np.testing.assert_allclose(fit_frame(image, 48, fit), area_average(image[used.window], 48), atol=1.01)
 
 
-def test_letterbox_is_the_whole_picture_between_black_bars() -> None:
-    picture = np.full((480, 640, 3), (200, 100, 50), np.uint8)
-    fitted = fit_frame(picture, 256, "letterbox")
+def test_letterbox_is_the_complete_image_between_black_bars() -> None:
+    image = np.full((480, 640, 3), (200, 100, 50), np.uint8)
+    fitted = fit_frame(image, 256, "letterbox")
     assert (fitted[:32] == 0).all() and (fitted[224:] == 0).all() and (fitted[32:224] == (200, 100, 50)).all()
 
 
-def test_wrong_pictures_are_refused() -> None:
+def test_wrong_images_are_rejected() -> None:
     with pytest.raises(DataError, match="float64"):
         fit_frame(np.zeros((4, 4, 3)), 32)
     with pytest.raises(ConfigurationError, match="did you mean 'letterbox'"):
@@ -99,8 +99,8 @@ def test_planes_agree_with_the_definition_on_a_real_recording(aloha_dataset: Pat
 def test_a_square_with_an_odd_center_is_cut_alike(size: tuple[int, int]) -> None:
     y, x = np.mgrid[0 : size[0], 0 : size[1]]
     wave = 127 + 100 * np.sin(x / size[0] * 40) * np.cos(y / size[0] * 50)
-    picture = np.repeat(wave[..., None], 3, axis=-1).astype(np.uint8)
-    frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+    image = np.repeat(wave[..., None], 3, axis=-1).astype(np.uint8)
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
     assert np.abs(differences(frame, "crop")).mean() < 0.5
 
 
@@ -118,8 +118,8 @@ def test_planes_agree_with_the_definition_on_a_real_camera(shared_dir: Path, fit
 )
 def test_any_pixel_format_and_odd_sizes(format: str) -> None:
     y, x = np.mgrid[0:101, 0:135]
-    picture = np.stack([x, 2 * y, 255 - x], axis=-1).astype(np.uint8)
-    frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=format)
+    image = np.stack([x, 2 * y, 255 - x], axis=-1).astype(np.uint8)
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=format)
     for fit in FITS:
         rgb = fit_frame(frame.to_ndarray(format="rgb24"), 64, fit)
         as_yuv = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv420p").to_ndarray(format="rgb24")
@@ -129,7 +129,7 @@ def test_any_pixel_format_and_odd_sizes(format: str) -> None:
         )  # chroma of odd sizes lies half a pixel off
 
 
-def test_a_picture_size_that_changes_is_told() -> None:
+def test_a_change_of_image_size_is_reported() -> None:
     fit = PlaneFitter(64)
     fit(av.VideoFrame.from_ndarray(np.zeros((96, 128, 3), np.uint8), format="rgb24"))
     with pytest.raises(DataError, match="changes"):

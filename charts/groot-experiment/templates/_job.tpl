@@ -1,6 +1,6 @@
 {{/* The Job of a stage; takes (dict "root" $ "name" STAGE "stage" OPTIONS). */}}
 
-{{/* A Job's template cannot be changed, so a changed one is a new Job: its name ends in a hash. */}}
+{{/* A Job's pod template is immutable, so a changed one is a new Job: its name ends in a hash of the template. */}}
 {{- define "groot.jobName" -}}
 {{- printf "%s-%s-%s" (include "groot.full" .root) .name (include "groot.jobSpec" . | sha256sum | trunc 8) -}}
 {{- end -}}
@@ -12,7 +12,7 @@ requests: {cpu: {{ $jobs.cpu | quote }}, memory: {{ div (include "groot.bytes" $
 limits: {memory: {{ $jobs.memory | quote }}}
 {{- end -}}
 
-{{/* On which nodes the Jobs' pods may be. */}}
+{{/* Nodes and priority of the Jobs' pods. */}}
 {{- define "groot.jobPlace" -}}
 {{- $jobs := .Values.cluster.jobs -}}
 {{- with $jobs.node_selector }}
@@ -26,6 +26,7 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
+{{/* The comments in this text are part of what is hashed: to edit one renames all Jobs. */}}
 {{- define "groot.jobSpec" -}}
 {{- $jobs := .root.Values.cluster.jobs -}}
 {{- $retries := $jobs.retries -}}

@@ -1,8 +1,8 @@
-{{/* Names and labels. All names are pure functions of the release's name and values: nothing random, no lookup. */}}
+{{/* Names and labels: pure functions of the release's name and values, nothing random and no lookup. */}}
 
 {{/*
-The release's name as all names begin with it: short enough for Kubernetes' 63 letters and KubeRay's 47, and a DNS-1035 label (a letter
-first, no dots), as Services and RayClusters need it. Helm allows more; such a name is changed and gets a hash of what it was.
+The prefix of all names: the release's name, if it is a DNS-1035 label (a letter first, no dots), as Services and RayClusters need it, and
+short enough for the limits of Kubernetes (63 characters) and KubeRay (47). Helm allows other names; they are shortened and get a hash.
 groot_ray.cluster.kube.release.short_name does the same.
 */}}
 {{- define "groot.full" -}}
@@ -16,7 +16,7 @@ groot_ray.cluster.kube.release.short_name does the same.
 {{- end -}}
 {{- end -}}
 
-{{/* The release's name; with the alias, where this is a subchart under one: several can be in one release. */}}
+{{/* The release's name, with the alias where this is a subchart under one: a release may have several. */}}
 {{- define "groot.given" -}}
 {{- if eq .Chart.Name "groot-experiment" }}{{ .Release.Name }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name }}{{ end -}}
 {{- end -}}
@@ -26,7 +26,10 @@ groot_ray.cluster.kube.release.short_name does the same.
 {{- .Values.cluster.security.service_account | default (printf "%s-job" (include "groot.full" .)) -}}
 {{- end -}}
 
-{{/* What a stage's Ray cluster is called; takes (dict "root" $ "name" STAGE). Static ones are new in each revision, because Helm resets replicas. */}}
+{{/*
+Name of a stage's Ray cluster; takes (dict "root" $ "name" STAGE). Static ones get a new name in each revision, because Helm resets their
+replicas.
+*/}}
 {{- define "groot.cluster" -}}
 {{- if eq .root.Values.cluster.ray.mode "static" -}}
 {{- printf "%s-r%d" (include "groot.rayclusterName" .) (int .root.Release.Revision) -}}
@@ -35,7 +38,7 @@ groot_ray.cluster.kube.release.short_name does the same.
 {{- end -}}
 {{- end -}}
 
-{{/* What a stage's RayCluster is called, if there is one. */}}
+{{/* Name of a stage's RayCluster, if there is one. */}}
 {{- define "groot.rayclusterName" -}}
 {{- printf "%s-%s" (include "groot.full" .root) .name -}}
 {{- end -}}
@@ -49,7 +52,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 groot-ray/release: {{ include "groot.full" . | quote }}
 {{- end -}}
 
-{{/* Labels of pods: short and stable, so that selectors match; takes (dict "root" $ "component" WHAT). */}}
+{{/* Labels of pods, few and stable, so that selectors match; takes (dict "root" $ "component" COMPONENT). */}}
 {{- define "groot.podLabels" -}}
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 groot-ray/release: {{ include "groot.full" .root | quote }}
@@ -61,7 +64,7 @@ groot-ray/component: {{ .component | quote }}
 {{- dict "experiment" .Values.experiment "cluster" .Values.cluster | toJson -}}
 {{- end -}}
 
-{{/* What changes when anything that the Jobs read changes. */}}
+{{/* A digest of everything that the Jobs read. */}}
 {{- define "groot.digest" -}}
 {{- $revision := ternary (toString .Release.Revision) "" (eq .Values.cluster.ray.mode "static") -}}
 {{- printf "%s %s %s" (include "groot.document" .) .Chart.Version $revision | sha256sum | trunc 12 -}}

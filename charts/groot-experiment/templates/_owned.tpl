@@ -1,7 +1,7 @@
 {{/*
-Names of what Helm makes and a later revision calls otherwise, as JSON. The Jobs give it an owner (groot_ray.cluster.ownership), so that it
-goes with the release also after a failed upgrade; the Role names the same. Not with cluster.jobs.keep: Argo CD prunes no object that has an
-owner, and would let the Jobs of earlier revisions stay.
+Objects whose names change with a revision, as JSON. The Jobs set their owner (groot_ray.cluster.ownership), so that Kubernetes removes
+them with the release, also after a failed upgrade; the Role names the same objects. Not with cluster.jobs.keep: Argo CD does not prune
+objects that have an owner, and would leave the Jobs of earlier revisions.
 */}}
 {{- define "groot.owned" -}}
 {{- $jobs := list -}}

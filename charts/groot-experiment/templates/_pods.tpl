@@ -1,4 +1,4 @@
-{{/* What all pods have in common, and the pods of Ray. */}}
+{{/* What all pods share, and the pods of Ray. */}}
 
 {{- define "groot.podSecurity" -}}
 runAsNonRoot: true
@@ -31,9 +31,9 @@ imagePullSecrets:
 {{- end -}}
 
 {{/*
-Environment of a container, each name once: Python, proxy and CA bundle, then "own" (what kind of container it is), then
-cluster.environment.variables, then "more" (a group's or stage's), then "fixed" (what must not be changed); a later one wins.
-Takes (dict "root" $ "own" TEXTS "more" TEXTS "fixed" TEXTS OR valueFrom), all but the root optional.
+Environment of a container, each name once. A later layer wins: Python, proxy and CA bundle; "own" (for this kind of container);
+cluster.environment.variables; "more" (of a group or stage); "fixed" (nobody may change it).
+Takes (dict "root" $ "own" TEXTS "more" TEXTS "fixed" (TEXTS or valueFrom)); all but the root are optional.
 */}}
 {{- define "groot.env" -}}
 {{- $environment := .root.Values.cluster.environment }}
@@ -63,13 +63,15 @@ Takes (dict "root" $ "own" TEXTS "more" TEXTS "fixed" TEXTS OR valueFrom), all b
 {{- end }}
 {{- end -}}
 
-{{/* Addresses of storage, hub, tracker and Ray that the values name, as JSON. */}}
+{{/* Addresses of storage, hub, tracker and Ray in the values, as JSON. */}}
 {{- define "groot.endpoints" -}}
 {{- $variables := .Values.cluster.environment.variables -}}
-{{- list (dig "storage" "endpoint" "" .Values.experiment) (get $variables "AWS_ENDPOINT_URL_S3") (get $variables "AWS_ENDPOINT_URL") (get $variables "HF_ENDPOINT") (get $variables "WANDB_BASE_URL") (.Values.cluster.ray.address | default "") | compact | toJson -}}
+{{- $addresses := list (dig "storage" "endpoint" "" .Values.experiment) -}}
+{{- range include "groot.endpointVariables" . | fromJsonArray }}{{ $addresses = append $addresses (get $variables .) }}{{ end -}}
+{{- append $addresses (.Values.cluster.ray.address | default "") | compact | toJson -}}
 {{- end -}}
 
-{{/* Those of their hosts that only the cluster knows: a Service's name alone, or one that ends in .svc or .local; as JSON. */}}
+{{/* Hosts of these addresses inside the cluster: a Service's name alone, or a name that ends in .svc or .local; as JSON. */}}
 {{- define "groot.hostsInside" -}}
 {{- $hosts := list -}}
 {{- range include "groot.endpoints" . | fromJsonArray -}}
@@ -102,8 +104,8 @@ Takes (dict "root" $ "own" TEXTS "more" TEXTS "fixed" TEXTS OR valueFrom), all b
 {{- end -}}
 
 {{/*
-A pod template of Ray; takes (dict "root" $ "name" STAGE "stage" OPTIONS "group" head|cpu|gpu). With static pods the whole command is ours;
-KubeRay makes the words of `ray start` from rayStartParams.
+A pod template of Ray; takes (dict "root" $ "name" STAGE "stage" OPTIONS "group" head|cpu|gpu). For static pods the chart writes the whole
+command; KubeRay makes the arguments of `ray start` from rayStartParams.
 */}}
 {{- define "groot.rayPod" -}}
 {{- $root := .root -}}
@@ -131,7 +133,7 @@ spec:
   serviceAccountName: {{ . | quote }}
   {{- end }}
   {{- if or (ne .group "head") (not (include "groot.autoscaled" .root)) }}
-  # Only the autoscaler beside the head speaks with the API server. Workload identity has tokens of its own.
+  # Only the autoscaler beside the head calls the API server. Workload identity has tokens of its own.
   automountServiceAccountToken: false
   {{- end }}
   enableServiceLinks: false
@@ -187,7 +189,7 @@ spec:
         {{- end }}
         - {name: metrics, containerPort: 8080}
       env:
-        {{- /* Temporary files go to the scratch volume; Ray's session (sockets, logs), which would follow TMPDIR, stays in /tmp. */}}
+        {{- /* Temporary files go to the scratch volume. RAY_TMPDIR keeps Ray's session (sockets, logs) in /tmp. */}}
         {{- $own := dict "HOME" "/scratch" "TMPDIR" "/scratch" "RAY_TMPDIR" "/tmp" "RAY_USAGE_STATS_ENABLED" "0" }}
         {{- $fixed := dict "GROOT_RAY_RELEASE" (include "groot.full" .root) "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S" (include "groot.drain" .root) }}
         {{- if $static }}
@@ -252,12 +254,15 @@ spec:
 {{- end }}
 {{- end -}}
 
-{{/* A text as one word of a shell; KubeRay's autoscaler reads plain numbers and quoted JSON. */}}
+{{/* A text quoted as one word for the shell; KubeRay's autoscaler reads plain numbers and quoted JSON. */}}
 {{- define "groot.word" -}}
 {{- if regexMatch "^[-A-Za-z0-9_./:,=@%+]+$" . }}{{ . }}{{ else }}{{ printf "'%s'" (replace "'" "'\\''" .) }}{{ end -}}
 {{- end -}}
 
-{{/* Parameters of `ray start` as a mapping of words of a shell; takes what groot.rayPod takes. The head runs drivers only, unless it is alone. */}}
+{{/*
+Parameters of `ray start`, quoted for the shell, as a mapping in JSON; takes what groot.rayPod takes. The head runs drivers only, unless the
+stage has no other pods.
+*/}}
 {{- define "groot.rayStart" -}}
 {{- $pod := index .root.Values.cluster.ray .group -}}
 {{- $pods := include "groot.pods" (dict "root" .root "stage" .stage) | fromJson -}}

@@ -1,4 +1,4 @@
-{{/* Whether Ray asks for pods itself: a text that is empty when not. Kueue admits only clusters that do not. */}}
+{{/* Whether the autoscaler runs: an empty text if not. Kueue admits only clusters without it. */}}
 {{- define "groot.autoscaled" -}}
 {{- if and (eq .Values.cluster.ray.mode "kuberay") (not .Values.cluster.queue) }}yes{{ end -}}
 {{- end -}}
@@ -25,7 +25,7 @@ metadata:
     kueue.x-k8s.io/queue-name: {{ . | quote }}
     {{- end }}
   annotations:
-    # KubeRay starts Ray under a shell that keeps SIGTERM to itself; our command (groot.rayPod) hands it on, so that pods end when they are idle.
+    # KubeRay starts Ray under a shell that ignores SIGTERM. The command of groot.rayPod replaces the shell by Ray, so pods end at once.
     ray.io/overwrite-container-cmd: "true"
 spec:
   rayVersion: {{ $ray.version | quote }}
@@ -71,7 +71,7 @@ spec:
   {{- end }}
 {{- end -}}
 
-{{/* What the Job of a stage has to know, as JSON. */}}
+{{/* Settings of a stage's Job, as JSON: groot_ray.cluster.kube.settings.StageSettings. */}}
 {{- define "groot.settings" -}}
 {{- $mode := .root.Values.cluster.ray.mode -}}
 {{- $settings := dict

@@ -1,12 +1,12 @@
 {{/* Sizes that follow from the experiment. */}}
 
-{{/* Training processes at most. */}}
+{{/* The most training processes. */}}
 {{- define "groot.trainers" -}}
 {{- $n := dig "training" "num_workers" 1 .Values.experiment -}}
 {{- if kindIs "slice" $n -}}{{ max (int (index $n 0)) (int (index $n 1)) }}{{- else -}}{{ int $n }}{{- end -}}
 {{- end -}}
 
-{{/* {"cpu": pods, "gpu": pods} of a stage as JSON; takes (dict "root" $ "stage" STAGE). */}}
+{{/* The most pods of each group of a stage, {"cpu": N, "gpu": N} as JSON; takes (dict "root" $ "stage" STAGE). */}}
 {{- define "groot.pods" -}}
 {{- $trainers := include "groot.trainers" .root | int -}}
 {{- $perPod := .root.Values.cluster.ray.gpu.gpus | default 1 | int -}}
@@ -24,9 +24,9 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Bytes of a quantity such as 160Mi; takes the text. */}}
+{{/* Bytes of a quantity such as 160Mi; takes the text. groot_ray.experiment.cluster.quantity does the same. */}}
 {{- define "groot.bytes" -}}
-{{- $factors := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 -}}
+{{- $factors := include "groot.factors" . | fromJson -}}
 {{- mulf (regexFind "^[0-9.]+" . | float64) (get $factors (regexFind "[A-Za-z]*$" .)) | int64 -}}
 {{- end -}}
 
@@ -37,6 +37,6 @@
 {{- else -}}{{ .image }}{{- end -}}
 {{- end -}}
 
-{{/* Seconds that Ray lets a node drain, and seconds that the kubelet waits: save time < drain < grace. */}}
+{{/* Seconds in which Ray drains a node, and for which the kubelet waits: time to save < drain < grace period. */}}
 {{- define "groot.drain" -}}{{ add (int .Values.cluster.ray.save_seconds) 15 }}{{- end -}}
 {{- define "groot.grace" -}}{{ add (int .Values.cluster.ray.save_seconds) 45 }}{{- end -}}

@@ -1,4 +1,4 @@
-{{/* Names of a stage's StatefulSets as JSON: those that groot.static makes; takes (dict "root" $ "name" STAGE "stage" OPTIONS). */}}
+{{/* Names of a stage's StatefulSets (static.yaml) as JSON; takes (dict "root" $ "name" STAGE "stage" OPTIONS). */}}
 {{- define "groot.staticSets" -}}
 {{- $pods := include "groot.pods" (dict "root" .root "stage" .stage) | fromJson -}}
 {{- $cluster := include "groot.cluster" . -}}
@@ -7,7 +7,7 @@
 {{- $sets | toJson -}}
 {{- end -}}
 
-{{/* Ray pods without an operator: our own command line and probes. */}}
+{{/* Command and probes of Ray pods without an operator. */}}
 
 {{- define "groot.staticCommand" -}}
 {{- $words := list -}}

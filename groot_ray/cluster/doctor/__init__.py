@@ -1,1 +1,4 @@
-"""`groot-ray doctor`: finds mistakes before any resource is requested."""
+"""`groot-ray doctor`: finds mistakes before any resource is requested.
+
+It imports `kube` and `ray`; only `cli` may import it.
+"""

@@ -1,4 +1,4 @@
-"""What a check found out: the words that `groot-ray doctor` prints."""
+"""The result of a check, as `groot-ray doctor` prints it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ MARKS: dict[Level, str] = {"ok": "✓", "note": "·", "warning": "!", "problem":
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found out about `subject`: `ok`, a `note` (nobody can know from here), a `warning` (it may be right), a `problem`."""
+    """The result of a check of `subject`.
+
+    Levels: `ok`; `note`, cannot be known from here; `warning`, may be intended; `problem`, will fail.
+    """
 
     level: Level
     subject: str
@@ -25,7 +28,7 @@ class Finding:
 
 
 def guarded(subject: str, run: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """Findings of a check; an error that is meant for people becomes one of them."""
+    """The findings of a check; a GrootRayError becomes one of them."""
     found: list[Finding] = []
     try:
         found.extend(run())

@@ -1,6 +1,7 @@
-"""What a document names that pods cannot see: folders and files of this machine, and addresses that mean each pod itself.
+"""What a document names that pods cannot see: folders and files of this machine, and addresses of localhost.
 
-The chart refuses the same in the same words (charts/groot-experiment/templates/_checks.tpl); only the doctor knows which paths exist here.
+The chart rejects the same with the same messages (groot_ray.experiment.values, and templates/_checks.tpl for rules that
+compare two options). Only the doctor knows which paths exist here.
 """
 
 from __future__ import annotations
@@ -13,45 +14,39 @@ from urllib.parse import urlsplit
 from groot_ray.embodiment.load import preset_names
 from groot_ray.experiment.cluster import ClusterOptions
 from groot_ray.experiment.document import Document
+from groot_ray.experiment.rules import Never, Only
 from groot_ray.experiment.schema import ModelOptions, StorageOptions
+from groot_ray.experiment.values import ENDPOINTS, IN_STORAGE, INLINE, NO_MODALITY_CONFIG, POD_ADDRESS, S3_ENDPOINTS
+from groot_ray.hub import hub_name
 from groot_ray.model.shared.tokenizer import TINY
-from groot_ray.stages.hub import hub_name
 
-S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # win over storage.endpoint
-ENDPOINTS = (*S3_ENDPOINTS, "HF_ENDPOINT", "WANDB_BASE_URL")
 OWN_HOST = re.compile(r"(.+\.)?localhost|127(\.[0-9]+){1,3}|::1")
 
 
 def hidden_from_pods(document: Document) -> Iterator[str]:
-    """Sentences about what a document names and pods cannot see; none where they see all of it."""
+    """Sentences about what a document names and pods cannot see; empty if they see everything."""
     experiment, options = document.experiment, document.cluster or ClusterOptions()
     yield from hidden_storage(experiment.storage, options)
     if is_hidden(experiment.source.uri, options):
         yield _folder("source.uri", experiment.source.uri, "dataset")
     yield from hidden_model(experiment.model, options)
     if isinstance(experiment.embodiment, str) and is_file(experiment.embodiment):
-        yield (
-            f'experiment.embodiment is the file "{experiment.embodiment}", which pods cannot see; '
-            "inline it: groot-ray experiment render EXPERIMENT.yaml > rendered.yaml"
-        )
-    if experiment.training.modality_config_path:
-        yield (
-            "experiment.training.modality_config_path is a file, which pods cannot see; "
-            "describe the embodiment in the document instead"
-        )
+        yield _must_be("experiment.embodiment", experiment.embodiment, INLINE)
+    if file := experiment.training.modality_config_path:
+        yield _must_be("experiment.training.modality_config_path", file, NO_MODALITY_CONFIG)
 
 
 def hidden_storage(storage: StorageOptions, options: ClusterOptions) -> Iterator[str]:
-    """Storage in a folder, and addresses of storage and hub that mean each pod itself."""
+    """Storage in a folder, and addresses of storage and hub that each pod takes for itself."""
     if "://" not in storage.uri or storage.uri.startswith("file://"):
-        yield f'experiment.storage.uri is the folder "{storage.uri}", which pods would lose; give an s3://bucket/prefix'
+        yield _must_be("experiment.storage.uri", storage.uri, IN_STORAGE)
     variables = options.environment.variables
     addresses = {f"cluster.environment.variables.{name}": variables.get(name) for name in ENDPOINTS}
     if not any(name in variables for name in S3_ENDPOINTS):
         addresses["experiment.storage.endpoint"] = storage.endpoint
-    for place, address in addresses.items():
+    for option, address in addresses.items():
         if address and OWN_HOST.fullmatch(host_of(address)):
-            yield f'{place} is "{address}", which is each pod itself; give an address that pods reach'
+            yield _must_be(option, address, POD_ADDRESS)
 
 
 def hidden_model(model: ModelOptions, options: ClusterOptions) -> Iterator[str]:
@@ -63,9 +58,9 @@ def hidden_model(model: ModelOptions, options: ClusterOptions) -> Iterator[str]:
 
 
 def is_hidden(text: str, options: ClusterOptions) -> bool:
-    """Whether a source or model is a folder of this machine: neither an address, nor a name on the hub, nor in a volume of Ray's pods.
+    """Whether a source or model is a folder of this machine: no address, hub name, or path in a volume of Ray's pods.
 
-    The machines of a Ray cluster that exists (`mode: external`) may share folders, which cannot be seen from here.
+    The machines of an external Ray cluster may share folders, which cannot be seen from here.
     """
     is_folder = text.startswith("file://") if "://" in text else hub_name(text) is None
     mounts = [str(mount.get("mountPath", "")).rstrip("/") for mount in options.volumes.mounts]
@@ -74,18 +69,22 @@ def is_hidden(text: str, options: ClusterOptions) -> bool:
 
 
 def is_file(embodiment: str) -> bool:
-    """Whether an embodiment is a file, as `load_embodiment` tells it from a preset's name."""
+    """Whether an embodiment is a file and not a preset's name; `load_embodiment` decides the same way."""
     if "/" in embodiment or embodiment.endswith((".yaml", ".yml")):
         return True
     return embodiment not in preset_names() and Path(embodiment).expanduser().is_file()
 
 
 def host_of(address: str) -> str:
-    """The host of an address, in lower case; empty where it has none."""
+    """The host of an address, in lower case; empty if it has none."""
     try:
         return urlsplit(address if "://" in address else f"//{address}").hostname or ""
     except ValueError:
         return ""
+
+
+def _must_be(option: str, given: str, rule: Never | Only) -> str:
+    return f'{option} is "{given}"; it must be {rule.instead}'
 
 
 def _folder(option: str, given: str, of_hub: str) -> str:

@@ -1,68 +1,72 @@
-"""What a person can do about a pod, Job or Ray cluster that does not get on: pure functions of what Kubernetes says."""
+"""Advice for pods, Jobs and Ray clusters that are stuck: pure functions of what Kubernetes says."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+from groot_ray.cluster.kube.exit_codes import MEANINGS
 from groot_ray.experiment.cluster import quantity
 
-EXIT_CODES = {
-    2: "the command line is wrong",
-    64: "the configuration is wrong",
-    65: "the data is wrong",
-    66: "the stage before has failed",
-    69: "a service is not there",
-    70: "it was stopped",
-    75: "it failed in a way that may pass",
-    137: "it was killed",
-    143: "it was told to go",
-}
-
-# Reasons of events by which Kubernetes and KubeRay say that they cannot make what was asked for (InvalidRayClusterMetadata, FailedCreate,
-# FailedToCreateHeadPod); other warnings (a probe that failed once, a pod that was gone already) pass by themselves.
+# Events by which Kubernetes and KubeRay say that they cannot make an object (InvalidRayClusterMetadata, FailedCreate,
+# FailedToCreateHeadPod). Other warnings, such as one failed probe, pass by themselves.
 HINDERS = re.compile(r"Invalid|FailedCreate|FailedToCreate|AutoscalerServiceAccountNotFound")
 
 
 def advise_pod(pod: dict[str, Any], nodes: list[dict[str, Any]] | None = None) -> list[str]:
-    """Sentences for one pod, empty when nothing is wrong.
+    """Sentences about one pod; empty if nothing is wrong.
 
     Args:
-        pod: the pod as the API gives it.
-        nodes: the cluster's nodes, where they may be listed.
+        pod: the pod as the API returns it.
+        nodes: the cluster's nodes, if this account may list them.
     """
-    said: list[str] = []
     name = pod["metadata"]["name"]
     status = pod.get("status", {})
-    for condition in status.get("conditions", []):
-        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            said.append(f"{name} waits for a node: {unschedulable(pod, condition.get('message', ''), nodes)}")
+    said = _about_scheduling(pod, nodes)
     containers = {c["name"]: c for c in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]}
     for state in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
         container = containers.get(state["name"], {})
-        waiting = state.get("state", {}).get("waiting") or {}
-        reason, message = waiting.get("reason", ""), waiting.get("message", "")
-        if reason in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
-            secrets = [item["name"] for item in pod["spec"].get("imagePullSecrets", [])]
-            with_ = (
-                f"with the Secret {', '.join(secrets)}"
-                if secrets
-                else "without a pull Secret (cluster.image.pull_secrets)"
-            )
-            said.append(f"{name} cannot pull {container.get('image', '?')} {with_}: {_short(message or reason)}")
-        elif reason in ("CreateContainerConfigError", "CreateContainerError"):
-            said.append(f"{name} cannot start: {_short(message)}{_which_secret(message)}")
-        for ended in (state.get("state", {}).get("terminated"), state.get("lastState", {}).get("terminated")):
-            if ended and ended.get("reason") == "OOMKilled":
-                limit = container.get("resources", {}).get("limits", {}).get("memory", "none")
-                said.append(
-                    f"{name} ran out of memory (OOMKilled): container {state['name']} has a limit of {limit}; "
-                    f"raise {memory_option(pod, state['name'])}"
-                )
-                break
+        said += _about_start(pod, container, state)
+        said += _about_memory(pod, container, state)
     if status.get("reason") == "Evicted":
         said.append(f"{name} was evicted: {_short(status.get('message', ''))}")
     return said
+
+
+def _about_scheduling(pod: dict[str, Any], nodes: list[dict[str, Any]] | None) -> list[str]:
+    name = pod["metadata"]["name"]
+    return [
+        f"{name} waits for a node: {unschedulable(pod, condition.get('message', ''), nodes)}"
+        for condition in pod.get("status", {}).get("conditions", [])
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable"
+    ]
+
+
+def _about_start(pod: dict[str, Any], container: dict[str, Any], state: dict[str, Any]) -> list[str]:
+    """A container whose image cannot be pulled, or that cannot be created."""
+    name = pod["metadata"]["name"]
+    waiting = state.get("state", {}).get("waiting") or {}
+    reason, message = waiting.get("reason", ""), waiting.get("message", "")
+    if reason in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
+        secrets = ", ".join(item["name"] for item in pod["spec"].get("imagePullSecrets", []))
+        credentials = f"with the Secret {secrets}" if secrets else "without a pull Secret (cluster.image.pull_secrets)"
+        return [f"{name} cannot pull {container.get('image', '?')} {credentials}: {_short(message or reason)}"]
+    if reason in ("CreateContainerConfigError", "CreateContainerError"):
+        return [f"{name} cannot start: {_short(message)}{_which_secret(message)}"]
+    return []
+
+
+def _about_memory(pod: dict[str, Any], container: dict[str, Any], state: dict[str, Any]) -> list[str]:
+    """A container that ran out of memory, now or the last time."""
+    name = pod["metadata"]["name"]
+    ended = [state.get("state", {}).get("terminated"), state.get("lastState", {}).get("terminated")]
+    if not any(last and last.get("reason") == "OOMKilled" for last in ended):
+        return []
+    limit = container.get("resources", {}).get("limits", {}).get("memory", "none")
+    return [
+        f"{name} ran out of memory (OOMKilled): container {state['name']} has a limit of {limit}; "
+        f"raise {memory_option(pod, state['name'])}"
+    ]
 
 
 def memory_option(pod: dict[str, Any], container: str) -> str:
@@ -74,7 +78,7 @@ def memory_option(pod: dict[str, Any], container: str) -> str:
 
 
 def unschedulable(pod: dict[str, Any], message: str, nodes: list[dict[str, Any]] | None) -> str:
-    """Why no node takes a pod: the resource that no node has, or the scheduler's own words."""
+    """Why no node takes a pod: the resource that no node has, or the scheduler's message."""
     wanted: dict[str, float] = {}
     for container in pod["spec"]["containers"]:
         for resource, amount in container.get("resources", {}).get("requests", {}).items():
@@ -100,27 +104,24 @@ def unschedulable(pod: dict[str, Any], message: str, nodes: list[dict[str, Any]]
 
 
 def advise_job(job: dict[str, Any], pods: list[dict[str, Any]]) -> list[str]:
-    """The sentence for a Job that has failed: the exit code's meaning, and what the program said last."""
-    for condition in job.get("status", {}).get("conditions", []):
-        if condition.get("type") == "Failed" and condition.get("status") == "True":
-            code, words = last_words(pods)
-            if code is None:
-                return [f"{job['metadata']['name']} has failed: {_short(condition.get('message', ''))}"]
-            return [
-                f"{job['metadata']['name']} has failed for good, because {EXIT_CODES.get(code, f'of exit code {code}')}: {words}"
-            ]
+    """What a failed Job's exit code means, and the program's last sentence."""
+    name, status = job["metadata"]["name"], job.get("status", {})
     code, words = last_words(pods)
-    failed = int(job.get("status", {}).get("failed") or 0)
-    if failed and not job.get("status", {}).get("succeeded"):
-        reason = EXIT_CODES.get(code or 0, f"exit code {code}")
-        return [
-            f"{job['metadata']['name']} is tried again after {failed} of {job['spec'].get('backoffLimit', 6)} failures; the last: {reason}: {words}"
-        ]
+    for condition in status.get("conditions", []):
+        if condition.get("type") == "Failed" and condition.get("status") == "True":
+            if code is None:
+                return [f"{name} has failed: {_short(condition.get('message', ''))}"]
+            return [f"{name} has failed for good, because {MEANINGS.get(code, f'of exit code {code}')}: {words}"]
+    failed = int(status.get("failed") or 0)
+    if failed and not status.get("succeeded"):
+        reason = MEANINGS.get(code or 0, f"exit code {code}")
+        limit = job["spec"].get("backoffLimit", 6)
+        return [f"{name} is retried after {failed} of {limit} failures; the last: {reason}: {words}"]
     return []
 
 
 def last_words(pods: list[dict[str, Any]]) -> tuple[int | None, str]:
-    """Exit code of the pod that ended last, and the sentence that it ended with."""
+    """Exit code and last sentence of the pod that ended last."""
     ended = []
     for pod in pods:
         for state in pod.get("status", {}).get("containerStatuses", []):
@@ -134,11 +135,11 @@ def last_words(pods: list[dict[str, Any]]) -> tuple[int | None, str]:
         line for line in (newest.get("message") or newest.get("reason") or "").strip().splitlines() if line.strip()
     ]
     spoken = [line.split("groot-ray: ", 1)[1] for line in lines if "groot-ray: " in line]
-    return newest["exitCode"], _short((spoken or lines or ["no word"])[-1], 400)
+    return newest["exitCode"], _short((spoken or lines or ["no message"])[-1], 400)
 
 
 def advise_queue(cluster: dict[str, Any], workloads: list[dict[str, Any]]) -> list[str]:
-    """Where a RayCluster stands in its queue, from Kueue's Workloads; empty when it was admitted or has no queue."""
+    """The position of a RayCluster in its queue, from Kueue's Workloads; empty if it was admitted or has no queue."""
     queue = cluster["metadata"].get("labels", {}).get("kueue.x-k8s.io/queue-name")
     if not queue or not cluster["spec"].get("suspend"):
         return []
@@ -147,14 +148,13 @@ def advise_queue(cluster: dict[str, Any], workloads: list[dict[str, Any]]) -> li
     uid = cluster["metadata"].get("uid")
     for ahead, workload in enumerate(waiting):
         if any(owner.get("uid") == uid for owner in workload["metadata"].get("ownerReferences", [])):
-            return [
-                f"{cluster['metadata']['name']} is pending in queue {queue} behind {ahead} other workload{'' if ahead == 1 else 's'}"
-            ]
+            others = f"{ahead} other workload{'' if ahead == 1 else 's'}"
+            return [f"{cluster['metadata']['name']} is pending in queue {queue} behind {others}"]
     return [f"{cluster['metadata']['name']} is pending in queue {queue}"]
 
 
 def advise_events(events: list[dict[str, Any]]) -> list[str]:
-    """What hinders a Job or RayCluster from making its pods: a name or specification that is refused, quotas, Pod Security."""
+    """What keeps a Job or RayCluster from making its pods: an invalid name or specification, quotas, Pod Security."""
     newest: dict[str, str] = {}
     for event in sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or ""):
         if event.get("type") == "Warning" and HINDERS.match(event.get("reason", "")):
@@ -168,7 +168,7 @@ def _admitted(workload: dict[str, Any]) -> bool:
 
 
 def described(resource: str, amount: float) -> str:
-    """So much of a resource, in words."""
+    """An amount of a resource, in words."""
     if resource in ("memory", "ephemeral-storage"):
         return f"{amount / 2**30:.1f} GiB of {resource}"
     if resource == "cpu":

@@ -1,4 +1,4 @@
-"""Ray's job API over HTTP with a token: what submits and follows, without importing Ray."""
+"""Ray's job API over HTTP with a token, without importing Ray."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from groot_ray.cluster.ray.log import text_after
+import urllib3
+
+from groot_ray.cluster.ray.log_text import text_after
 from groot_ray.errors import ConfigurationError, ServiceUnavailableError, TemporaryFailureError
 
 FINISHED = ("SUCCEEDED", "FAILED", "STOPPED")
-PASSING = (408, 425, 429)  # statuses by which a server, or a proxy before it, asks to come again
+TRANSIENT = (408, 425, 429)  # statuses by which a server, or a proxy before it, asks to try again
 NEVER_SET = "GROOT_RAY_NEVER_SET"  # see `literal`
 
 
 class AlreadySubmittedError(TemporaryFailureError):
-    """Ray has seen the submission's id before."""
+    """The submission's id was used before."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class JobState:
 
     @property
     def finished(self) -> bool:
-        """Whether it will not change any more."""
+        """Whether this state is final."""
         return self.status in FINISHED
 
 
@@ -40,8 +42,6 @@ class RayJobs:
     """The job API of one Ray cluster; `address` is the http address of its dashboard."""
 
     def __init__(self, address: str, token: str | None) -> None:
-        import urllib3
-
         self.address = normal_address(address)
         self.headers = {"Content-Type": "application/json"}
         if token:
@@ -53,11 +53,11 @@ class RayJobs:
         return str(self._object(*self._send("GET", "/api/version")).get("ray_version", ""))
 
     def submit(self, submission_id: str, entrypoint: str, environment: dict[str, str], **runtime: Any) -> None:
-        """Start `entrypoint` on the head under an id that was never used, with `environment` as it stands.
+        """Start `entrypoint` on the head under a new id. Values in `environment` are passed on literally.
 
         Raises:
-            AlreadySubmittedError: the id has been used; the next attempt takes another.
-            ConfigurationError: Ray refuses it for good: a wrong runtime environment, a wrong id.
+            AlreadySubmittedError: the id was used before; the next attempt uses another.
+            ConfigurationError: Ray refuses it for good: an invalid runtime environment or id.
             ServiceUnavailableError: Ray does not answer, or cannot take it now.
         """
         body = {
@@ -70,24 +70,21 @@ class RayJobs:
         if status >= 400:
             text = answer.decode(errors="replace")
             if "already exists" in text:
-                raise AlreadySubmittedError(
-                    f"Ray has seen the submission {submission_id} already; another attempt is needed"
-                )
+                raise AlreadySubmittedError(f"submission {submission_id} was already used; start another attempt")
             kind = ConfigurationError if _is_final(status, text) else ServiceUnavailableError
             raise kind(f"Ray at {self.address} refuses the submission: {_last_line(text)}")
 
     def upload(self, name: str, data: bytes) -> None:
-        """Give the cluster a package that `runtime_env` may name as gcs://NAME; one that it has is not sent again."""
+        """Upload a package that `runtime_env` can name as gcs://NAME, unless the cluster has it."""
         status, _ = self._send("GET", f"/api/packages/gcs/{name}")
         if status == 404:
             status, answer = self._send("PUT", f"/api/packages/gcs/{name}", raw=data)
             if status >= 400:
-                raise ServiceUnavailableError(
-                    f"Ray at {self.address} does not take the package: {_last_line(answer.decode(errors='replace'))}"
-                )
+                reason = _last_line(answer.decode(errors="replace"))
+                raise ServiceUnavailableError(f"Ray at {self.address} does not take the package: {reason}")
 
     def state(self, submission_id: str) -> JobState | None:
-        """State of a submission, or None when this cluster knows none of that id (its head was replaced)."""
+        """State of a submission, or None if this cluster does not know it (its head was replaced)."""
         status, answer = self._send("GET", f"/api/jobs/{quote(submission_id)}")
         if status == 404:
             return None
@@ -97,15 +94,15 @@ class RayJobs:
         )
 
     def jobs(self) -> list[dict[str, Any]]:
-        """All jobs that the cluster knows."""
+        """All jobs of the cluster."""
         answer = self._read(*self._send("GET", "/api/jobs/"))
         found = list(answer.values()) if isinstance(answer, dict) else answer
         if not isinstance(found, list) or not all(isinstance(job, dict) for job in found):
-            raise self._no_dashboard()
+            raise self._not_a_dashboard()
         return found
 
     def log(self, submission_id: str, start: int = 0) -> Iterator[str]:
-        """What the driver has written so far, from the character `start` on, in pieces of at most some 64 KiB."""
+        """The driver's log so far, from character `start` on, in pieces of about 64 KiB or less."""
         answer = self._open("GET", f"/api/jobs/{quote(submission_id)}/logs")
         with self._explained(), closing(answer):
             if answer.status >= 400:
@@ -114,7 +111,7 @@ class RayJobs:
                 yield from text_after(answer.stream(2**16), start)
                 answer.drain_conn()
             except ValueError:
-                raise self._no_dashboard() from None
+                raise self._not_a_dashboard() from None
 
     def stop(self, submission_id: str) -> None:
         """Ask Ray to stop a job: SIGTERM, and SIGKILL three seconds later."""
@@ -123,7 +120,7 @@ class RayJobs:
     def _object(self, status: int, answer: bytes) -> dict[str, Any]:
         data = self._read(status, answer)
         if not isinstance(data, dict):
-            raise self._no_dashboard()
+            raise self._not_a_dashboard()
         return data
 
     def _read(self, status: int, answer: bytes) -> Any:
@@ -134,10 +131,10 @@ class RayJobs:
         try:
             return json.loads(answer)
         except ValueError:
-            raise self._no_dashboard() from None
+            raise self._not_a_dashboard() from None
 
-    def _no_dashboard(self) -> ServiceUnavailableError:
-        return ServiceUnavailableError(f"{self.address} is no Ray dashboard: it answers with something else")
+    def _not_a_dashboard(self) -> ServiceUnavailableError:
+        return ServiceUnavailableError(f"{self.address} is not a Ray dashboard: it answers with something else")
 
     def _send(self, method: str, path: str, body: Any = None, raw: bytes | None = None) -> tuple[int, bytes]:
         answer = self._open(method, path, raw if body is None else json.dumps(body).encode())
@@ -145,7 +142,7 @@ class RayJobs:
             return answer.status, answer.data
 
     def _open(self, method: str, path: str, data: bytes | None = None) -> Any:
-        """Send a request; the answer's body is still to be read."""
+        """Send a request; the caller reads the answer's body."""
         with self._explained():
             answer = self.pool.request(
                 method, self.address + path, body=data, headers=self.headers, preload_content=False
@@ -153,15 +150,14 @@ class RayJobs:
         if answer.status in (401, 403):
             answer.close()
             raise ConfigurationError(
-                f"Ray at {self.address} refuses the token; set RAY_AUTH_TOKEN (kubectl get secret CLUSTER -o jsonpath='{{.data.auth_token}}' | base64 -d)"
+                f"Ray at {self.address} refuses the token; set RAY_AUTH_TOKEN "
+                "(kubectl get secret CLUSTER -o jsonpath='{.data.auth_token}' | base64 -d)"
             )
         return answer
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Errors of the connection as sentences."""
-        import urllib3
-
+        """Turn connection errors into ServiceUnavailableError."""
         try:
             yield
         except urllib3.exceptions.HTTPError as error:
@@ -170,19 +166,19 @@ class RayJobs:
 
 
 def literal(value: str) -> str:
-    """A value that a variable of a runtime environment has to be given so that processes see `value`.
+    """Escape a value for a runtime environment's `env_vars`, so that processes see it unchanged.
 
-    Ray expands $X and ${X} in such values, and then removes every ${X} in capitals that is left. So a variable that is never set is
-    put behind each dollar sign: nothing after it is a name any more, and Ray takes it away itself.
+    Ray expands $X and ${X} in these values, then removes every remaining ${X} in capitals. So each dollar sign gets a
+    variable after it that is never set: what follows is no longer a name, and Ray removes the variable.
     """
     return value.replace("$", f"$${{{NEVER_SET}}}")
 
 
 def normal_address(address: str) -> str:
-    """An http address without a slash at its end; a bare host gets Ray's port.
+    """Normalize a dashboard's address: http without a trailing slash; a bare host gets Ray's port.
 
     Raises:
-        ConfigurationError: it is no address of a Ray dashboard.
+        ConfigurationError: it is not the address of a Ray dashboard.
     """
     text = address.strip().rstrip("/")
     if text.startswith("ray://"):
@@ -192,20 +188,20 @@ def normal_address(address: str) -> str:
     if "://" not in text:
         text = f"http://{text}"
     if not re.match(r"https?://[^/@\s]+(/|$)", text):
-        raise ConfigurationError(f"{address!r} is no address of a Ray dashboard; give something like http://HOST:8265")
+        raise ConfigurationError(f"{address!r} is not a Ray dashboard's address; give something like http://HOST:8265")
     if re.fullmatch(r"http://[^/:]+", text):
         text += ":8265"
     return text
 
 
 def _is_final(status: int, text: str) -> bool:
-    """Whether trying again changes nothing. The head passes on its agent's refusals as 500, with the agent's status in the text."""
+    """Whether a retry is pointless. The head reports its agent's refusal as 500 with the agent's status in the text."""
     passed_on = re.search(r"Request failed with status code (\d{3})", text)
     code = int(passed_on[1]) if passed_on else status
-    return 400 <= code < 500 and code not in PASSING
+    return 400 <= code < 500 and code not in TRANSIENT
 
 
 def _last_line(text: str) -> str:
-    """What a text says in the end; of a traceback that is the error, behind which Ray may put a full stop on a line of its own."""
+    """The last line with letters; for a traceback, the error. Ray may add a period on a separate line."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip(" .")]
     return lines[-1][:300] if lines else ""

@@ -1,4 +1,4 @@
-"""The checks of one episode: its columns, counters, instructions and videos."""
+"""Checks one episode: its columns, counters, instructions and videos."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ColumnSummary:
-    """Count, mean, sum of squared deviations, minimum and maximum of a float column in one episode, each float64 [W]."""
+    """Count, mean, squared deviations, minimum and maximum of a float column in one episode, each float64 [W]."""
 
     count: int
     mean: np.ndarray
@@ -31,7 +31,7 @@ class ColumnSummary:
 
 @dataclass
 class EpisodeCheck:
-    """What the checks of an episode found, and what the dataset's checks need from it."""
+    """Findings about an episode, and what the checks of the dataset need from it."""
 
     findings: list[Finding] = field(default_factory=list)
     rows: int = 0
@@ -41,7 +41,7 @@ class EpisodeCheck:
 
 
 def check_episode(dataset: GrootDataset, position: int, videos: bool) -> EpisodeCheck:
-    """Check the files of the episode at a position; broken files become findings."""
+    """Check the files of the episode at a position; errors become findings."""
     check = EpisodeCheck()
     episode = dataset.episodes[position]
     try:
@@ -71,7 +71,7 @@ def check_episode(dataset: GrootDataset, position: int, videos: bool) -> Episode
 
 
 def _columns(dataset: GrootDataset, position: int, check: EpisodeCheck) -> dict[str, np.ndarray]:
-    """All columns that info.json or modality.json name; each that cannot be read becomes a finding of its own."""
+    """All columns that info.json or modality.json name; each unreadable one becomes a finding."""
     index = dataset.episodes[position].index
     location = open_location(dataset.data(position))
     with parquet_file(location, dataset.where(position)) as file:
@@ -110,7 +110,7 @@ def _values(columns: dict[str, np.ndarray], index: int) -> Iterator[Finding]:
 
 
 def _counters(dataset: GrootDataset, columns: dict[str, np.ndarray], index: int) -> Iterator[Finding]:
-    """frame_index, episode_index, index and timestamp say what they should."""
+    """Check the values of frame_index, episode_index, index and timestamp."""
     import numpy as np
 
     rows = np.arange(len(next(iter(columns.values()))))
@@ -123,20 +123,21 @@ def _counters(dataset: GrootDataset, columns: dict[str, np.ndarray], index: int)
         yield Finding("does not count the frames from 0", index, "frame_index")
     if "episode_index" in flat and (flat["episode_index"] != index).any():
         yield Finding(
-            f"holds {int(flat['episode_index'][flat['episode_index'] != index][0])} where it should hold {index}",
+            f"holds {int(flat['episode_index'][flat['episode_index'] != index][0])}, expected {index}",
             index,
             "episode_index",
         )
     if "index" in flat and (np.diff(flat["index"]) != 1).any():
-        yield Finding("does not count on by one", index, "index", warning=True)
+        yield Finding("does not increase by one per frame", index, "index", warning=True)
     if "timestamp" in flat and np.isfinite(flat["timestamp"]).all():
         times = flat["timestamp"].astype(np.float64)
         if (np.diff(times) <= 0).any():
-            yield Finding(f"does not rise at row {int(np.argmax(np.diff(times) <= 0)) + 1}", index, "timestamp")
+            yield Finding(f"does not increase at row {int(np.argmax(np.diff(times) <= 0)) + 1}", index, "timestamp")
         elif (np.abs(times - times[0] - rows / dataset.fps) > 0.5 / dataset.fps).any():
             row = int(np.argmax(np.abs(times - times[0] - rows / dataset.fps) > 0.5 / dataset.fps))
             yield Finding(
-                f"is {times[row] - times[0]:.3f} s at row {row}, but {dataset.fps:g} frames per second give {row / dataset.fps:.3f} s",
+                f"is {times[row] - times[0]:.3f} s at row {row}, but {dataset.fps:g} frames per second give "
+                f"{row / dataset.fps:.3f} s",
                 index,
                 "timestamp",
                 warning=True,
@@ -144,7 +145,7 @@ def _counters(dataset: GrootDataset, columns: dict[str, np.ndarray], index: int)
 
 
 def _instructions(dataset: GrootDataset, columns: dict[str, np.ndarray], position: int) -> Iterator[Finding]:
-    """Task numbers that exist, and a task text for the language key `task`."""
+    """Check that task numbers exist, and that the language key `task` has a text."""
     episode = dataset.episodes[position]
     for name in dict.fromkeys(["task_index", *dataset.modality.annotation.values()]):
         values = columns.get(name)
@@ -166,7 +167,7 @@ def _instructions(dataset: GrootDataset, columns: dict[str, np.ndarray], positio
 
 
 def _slices(dataset: GrootDataset, columns: dict[str, np.ndarray], index: int) -> Iterator[Finding]:
-    """Slices of modality.json inside the columns as they are, for datasets whose info.json does not say the widths."""
+    """Check slices of modality.json against the actual columns, for datasets whose info.json lacks widths."""
     for part, slices in (("state", dataset.modality.state), ("action", dataset.modality.action)):
         for key, slice_ in slices.items():
             values = columns.get(slice_.column)
@@ -182,7 +183,7 @@ def _slices(dataset: GrootDataset, columns: dict[str, np.ndarray], index: int) -
 
 
 def _video(dataset: GrootDataset, position: int, key: str, check: EpisodeCheck) -> Iterator[Finding]:
-    """A camera's video: there, readable, as many frames as rows, and of the size, rate and codec that info.json says."""
+    """Check that a camera's video is readable, has a frame per row, and matches size, rate and codec in info.json."""
     from groot_ray.video.probe import probe
 
     index = dataset.episodes[position].index
@@ -212,12 +213,12 @@ def _feature(dataset: GrootDataset, name: str) -> dict[str, Any]:
 
 def _as_declared(feature: dict[str, Any], info: Any, index: int, name: str) -> Iterator[Finding]:
     shape = list(feature.get("shape") or [])
-    # Some recorders write the shape as [channels, height, width]; the names tell.
+    # Some recorders write the shape as [channels, height, width], which the names reveal.
     names = feature.get("names") or []
     size = shape[1:] if shape[:1] == [3] or (names and str(names[0]).startswith("channel")) else shape[:2]
     if len(size) == 2 and size != [info.height, info.width]:
         yield Finding(
-            f"the pictures are {info.height}x{info.width}, meta/info.json says {size[0]}x{size[1]}", index, name
+            f"the images are {info.height}x{info.width}, meta/info.json says {size[0]}x{size[1]}", index, name
         )
     details = feature.get("info") or feature.get("video_info") or {}
     codec = details.get("video.codec")
@@ -226,7 +227,7 @@ def _as_declared(feature: dict[str, Any], info: Any, index: int, name: str) -> I
 
 
 def _codec(name: str) -> str:
-    """One name for a codec that tools call differently."""
+    """Normalized name of a codec, since tools name it differently."""
     return {
         "mp4v": "mpeg4",
         "avc1": "h264",

@@ -1,4 +1,4 @@
-"""What a check of a dataset found: problems that break training, and warnings."""
+"""The findings of a dataset check: problems that break training, and warnings."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-SHOWN = 50  # lines of each kind that are printed; JSON has all
+SHOWN = 50  # maximum number of printed lines per kind; JSON has all
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and the episode (its number) and column, camera or file that it is about, where it is about one."""
+    """One sentence, with the episode number and the column, camera or file that it concerns, if any."""
 
     text: str
     episode: int | None = None
@@ -19,7 +19,7 @@ class Finding:
     warning: bool = False
 
     def line(self) -> str:
-        """The finding with its place."""
+        """The finding with its location."""
         places = []
         if self.episode is not None:
             places.append(f"episode {self.episode}")
@@ -55,7 +55,7 @@ class Report:
         }
 
     def text(self) -> str:
-        """The report for people: a line for each finding and one that sums up."""
+        """The report as text: a line per finding and a summary line."""
         lines = [*_lines("problem", self.problems), *_lines("warning", self.warnings)]
         result = f"{len(self.problems)} problem(s)" if self.problems else "no problems"
         lines.append(

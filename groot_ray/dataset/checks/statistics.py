@@ -1,4 +1,4 @@
-"""The checks of stats.json and relative_stats.json: there, complete, finite, in order, and those of these files."""
+"""Checks that stats.json and relative_stats.json are present, complete, finite, ordered, and match the data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from groot_ray.dataset.checks.report import Finding
 from groot_ray.dataset.groot import layout
 from groot_ray.dataset.groot.key_statistics import STATISTICS, relative_keys
+from groot_ray.embodiment.modality import modality_configs
 from groot_ray.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
     from groot_ray.dataset.checks.episode import ColumnSummary
     from groot_ray.dataset.groot.dataset import GrootDataset
 
-# The reference computes in float32, whose mean and standard deviation drift by up to 6e-4 of the value over millions of frames.
+# The reference computes in float32: over millions of frames, mean and deviation drift by up to 6e-4 of the value.
 TOLERANCE = 2e-3
 
 
 def check_statistics(dataset: GrootDataset, episodes: Sequence[Mapping[str, ColumnSummary]]) -> Iterator[Finding]:
     """Compare the statistics files with summaries of the episodes' columns."""
-    advice = f"make it anew with: groot-ray stats {dataset.path}"
+    advice = f"regenerate it with: groot-ray stats {dataset.path}"
     try:
         stats = dataset.stats
     except DataError as error:
@@ -50,7 +51,7 @@ def _column(name: str, entry: Any, episodes: Sequence[ColumnSummary], advice: st
 
 
 def _arrays(entry: Mapping[str, Any], shape: tuple[int, ...] | None, file: str, name: str, advice: str) -> Any:
-    """The six statistics as float64 arrays, or None after findings."""
+    """The six statistics as float64 arrays, or None if there are findings."""
     import numpy as np
 
     missing = [s for s in STATISTICS if s not in entry]
@@ -60,7 +61,7 @@ def _arrays(entry: Mapping[str, Any], shape: tuple[int, ...] | None, file: str, 
     try:
         arrays = {s: np.asarray(entry[s], dtype=np.float64) for s in STATISTICS}
     except (TypeError, ValueError):
-        yield Finding(f"{file} holds something that is no array of numbers; {advice}", column=name)
+        yield Finding(f"{file} holds something that is not an array of numbers; {advice}", column=name)
         return None
     for statistic, array in arrays.items():
         if shape is not None and array.shape != shape:
@@ -98,7 +99,8 @@ def _as_computed(
         if off.any():
             dim = int(np.argmax(off))
             yield Finding(
-                f"{layout.STATS} says {statistic} {arrays[statistic][dim]:.6g} of dimension {dim}, the data has {actual[dim]:.6g}; {advice}",
+                f"{layout.STATS} says {statistic} {arrays[statistic][dim]:.6g} of dimension {dim}, the data has "
+                f"{actual[dim]:.6g}; {advice}",
                 column=name,
             )
             return
@@ -109,7 +111,7 @@ def _merge(episodes: Sequence[ColumnSummary]) -> dict[str, np.ndarray]:
     import numpy as np
 
     count, mean, squares = 0, np.zeros_like(episodes[0].mean), np.zeros_like(episodes[0].mean)
-    with np.errstate(invalid="ignore"):  # values that are not finite are findings of their own
+    with np.errstate(invalid="ignore"):  # non-finite values are separate findings
         for episode in episodes:
             total = count + episode.count
             delta = episode.mean - mean
@@ -125,17 +127,17 @@ def _merge(episodes: Sequence[ColumnSummary]) -> dict[str, np.ndarray]:
 
 
 def _relative(dataset: GrootDataset, advice: str) -> Iterator[Finding]:
-    """Statistics of RELATIVE actions: those that the embodiment needs, and whatever else is in the file."""
+    """Check statistics of RELATIVE actions: those that the embodiment needs, and all others in the file."""
     try:
         embodiment = dataset.embodiment
     except DataError:  # reported with the meta files
         embodiment = None
-    configs = embodiment.modality_configs() if embodiment is not None else {}
+    configs = modality_configs(embodiment) if embodiment is not None else {}
     needed = relative_keys(configs)
     try:
         relative = dataset.relative_stats
     except DataError as error:
-        # Without an embodiment nobody knows which actions are RELATIVE; the file is then made when training needs it.
+        # Without an embodiment it is unknown which actions are RELATIVE; training then computes the file if needed.
         if embodiment is None or needed:
             yield Finding(str(error), warning=embodiment is None)
         return

@@ -1,4 +1,4 @@
-"""Checking a dataset in GR00T's layout file by file, before a training run finds out."""
+"""Checks a dataset in GR00T's layout file by file, before a training run fails on it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from groot_ray.dataset.checks.episode import EpisodeCheck, check_episode
 from groot_ray.dataset.checks.report import Finding, Report
 from groot_ray.dataset.checks.statistics import check_statistics
 from groot_ray.dataset.features import camera_spellings, width
-from groot_ray.dataset.groot.dataset import GrootDataset, layout
+from groot_ray.dataset.groot import layout
+from groot_ray.dataset.groot.dataset import GrootDataset
 from groot_ray.dataset.groot.modality import Slice
+from groot_ray.embodiment.modality import modality_json
 from groot_ray.errors import DataError, did_you_mean
 from groot_ray.progress import progress
 
@@ -24,7 +26,7 @@ def validate_dataset(path: Path | str, videos: bool = True, name: str | None = N
 
     Args:
         videos: also open every video and count its frames (without decoding them).
-        name: what the dataset is called in the report; its path when not given.
+        name: name of the dataset in the report; by default its path.
 
     Returns:
         The findings; nothing is raised for a broken dataset.
@@ -60,11 +62,11 @@ def _episodes(dataset: GrootDataset, videos: bool) -> list[EpisodeCheck]:
 
 
 def _numbering(dataset: GrootDataset) -> Iterator[Finding]:
-    """Episode and task numbers: each once, from 0 without a gap."""
+    """Check that episode and task numbers are unique and run from 0 without a gap."""
     seen: set[int] = set()
     for episode in dataset.episodes:
         if episode.index in seen:
-            yield Finding(f"{layout.EPISODES} lists it twice", episode=episode.index)
+            yield Finding(f"{layout.EPISODES} lists the episode twice", episode=episode.index)
         seen.add(episode.index)
     missing = sorted(set(range(max(seen) + 1)) - seen)
     if missing:
@@ -74,7 +76,7 @@ def _numbering(dataset: GrootDataset) -> Iterator[Finding]:
 
 
 def _modality(dataset: GrootDataset) -> Iterator[Finding]:
-    """Slices inside their columns, cameras and annotations that exist, and agreement with the dataset's own embodiment."""
+    """Check that slices are within their columns, cameras and annotations exist, and the embodiment agrees."""
     modality, features = dataset.modality, dataset.features
     for part, slices in (("state", modality.state), ("action", modality.action)):
         if not slices:
@@ -85,13 +87,15 @@ def _modality(dataset: GrootDataset) -> Iterator[Finding]:
         if features and not any(spelling in dataset.cameras for spelling in camera_spellings(feature)):
             near = did_you_mean(feature, dataset.cameras)
             yield Finding(
-                f"{layout.MODALITY} video {key!r} means {feature!r}, which is no video feature of {layout.INFO}{near}",
+                f"{layout.MODALITY} video {key!r} refers to {feature!r}, which is not a video feature of "
+                f"{layout.INFO}{near}",
                 column=feature,
             )
     for name, column in modality.annotation.items():
         if features and column not in features:
             yield Finding(
-                f"{layout.MODALITY} annotation {name!r} means a column that {layout.INFO} does not have{did_you_mean(column, features)}",
+                f"{layout.MODALITY} annotation {name!r} refers to a column that {layout.INFO} does not have"
+                f"{did_you_mean(column, features)}",
                 column=column,
             )
     yield from _embodiment(dataset)
@@ -101,7 +105,8 @@ def _slice_in_range(part: str, key: str, slice_: Slice, features: dict[str, Any]
     declared = width(features, slice_.column)
     if features and slice_.column not in features:
         yield Finding(
-            f"{layout.MODALITY} {part} {key!r} means a column that {layout.INFO} does not have", column=slice_.column
+            f"{layout.MODALITY} {part} {key!r} refers to a column that {layout.INFO} does not have",
+            column=slice_.column,
         )
     elif declared is not None and slice_.end > declared:
         yield Finding(
@@ -120,15 +125,15 @@ def _embodiment(dataset: GrootDataset) -> Iterator[Finding]:
         return
     for part in ("state", "action"):
         written = {key: (s.start, s.end) for key, s in getattr(dataset.modality, part).items()}
-        described = {key: (s["start"], s["end"]) for key, s in embodiment.modality_json()[part].items()}
+        described = {key: (s["start"], s["end"]) for key, s in modality_json(embodiment)[part].items()}
         if written != described:
             yield Finding(
-                f"the {part} slices of {layout.MODALITY} are not those of {layout.EMBODIMENT} ({embodiment.name})"
+                f"the {part} slices of {layout.MODALITY} differ from those of {layout.EMBODIMENT} ({embodiment.name})"
             )
 
 
 def _running_index(dataset: GrootDataset, checks: Iterable[EpisodeCheck]) -> Iterator[Finding]:
-    """The column `index` counts frames over all episodes, where the dataset has it."""
+    """Check that the column `index`, if present, counts frames over all episodes."""
     expected = 0
     for episode, check in zip(dataset.episodes, checks, strict=True):
         if check.first_index is not None and check.first_index != expected:
@@ -154,7 +159,8 @@ def _key_frames(checks: Iterable[EpisodeCheck]) -> Iterator[Finding]:
     longest = max((gop for check in checks for gop in check.gops), default=0)
     if longest > 10:
         yield Finding(
-            f"videos have key frames up to {longest} frames apart, so training reads single frames slowly; groot-ray convert writes 2",
+            f"videos have key frames up to {longest} frames apart, so training reads single frames slowly; "
+            "groot-ray convert writes 2",
             warning=True,
         )
 

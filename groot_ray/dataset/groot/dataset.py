@@ -1,6 +1,6 @@
-"""Reading a dataset in GR00T's layout from a local folder: what training and evaluation see.
+"""Reads a dataset in GR00T's layout from a local folder, for training and evaluation.
 
-Besides our own conversions it reads what NVIDIA's scripts and hand-written converters leave: a modality.json without
+Besides our own conversions it reads the output of NVIDIA's scripts and hand-written converters: a modality.json without
 ``original_key``, annotation columns, sub-tasks, an info.json without paths, no statistics yet.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,19 +18,13 @@ from typing import TYPE_CHECKING, Any
 from groot_ray.dataset.columns import parquet_file, read_columns
 from groot_ray.dataset.features import camera_spellings, cameras, width
 from groot_ray.dataset.groot import layout
-from groot_ray.dataset.groot.key_statistics import key_statistics
+from groot_ray.dataset.groot.key_statistics import StatisticsFiles, key_statistics, relative_keys
 from groot_ray.dataset.groot.masks import episode_masks
-from groot_ray.dataset.groot.meta import (
-    GrootEpisode,
-    read_embodiment,
-    read_episodes,
-    read_info,
-    read_modality,
-    read_statistics,
-    read_tasks,
-)
+from groot_ray.dataset.groot.meta import read_embodiment, read_info, read_modality, read_statistics
 from groot_ray.dataset.groot.modality import Modality, Slice
 from groot_ray.dataset.groot.samples import Tail, action_deltas, effective_length, frame_indices
+from groot_ray.dataset.meta import Episode, read_episodes, read_tasks
+from groot_ray.dataset.paths import EpisodePaths
 from groot_ray.errors import ConfigurationError, DataError
 from groot_ray.storage import open_location
 
@@ -45,7 +40,7 @@ OPEN_VIDEOS = 32
 
 @dataclass(frozen=True)
 class EpisodeArrays:
-    """The numbers of an episode of `length` frames: each component float32 [length, D], and the instruction of each frame."""
+    """An episode of `length` frames: each component float32 [length, D], and the instruction of each frame."""
 
     length: int
     state: dict[str, np.ndarray]
@@ -54,19 +49,20 @@ class EpisodeArrays:
 
 
 class GrootDataset:
-    """A dataset in GR00T's layout. Threads may share it; a copy in another process opens its own files."""
+    """A dataset in GR00T's layout. Thread-safe; a copy in another process opens its own files."""
 
     def __init__(self, path: Path | str) -> None:
-        """Read the small meta files; nothing else is opened.
+        """Read the small metadata files; opens nothing else.
 
         Raises:
-            DataError: this is no such dataset, or its meta data is broken; the sentence says what to do.
+            DataError: this is not such a dataset, or its metadata is broken; the message says what to do.
         """
         self.path = Path(path)
-        self.info: dict[str, Any] = read_info(self.path)
-        self.modality: Modality = read_modality(self.path)
-        self.tasks: dict[int, str] = read_tasks(self.path)
-        self.episodes: list[GrootEpisode] = read_episodes(self.path)
+        folder = open_location(self.path)
+        self.info: dict[str, Any] = read_info(self.path, folder)
+        self.modality: Modality = read_modality(folder)
+        self.tasks: dict[int, str] = read_tasks(folder)
+        self.episodes: list[Episode] = read_episodes(folder, self.tasks)
         self._start_caches()
 
     def __len__(self) -> int:
@@ -89,11 +85,11 @@ class GrootDataset:
         self._lengths: dict[int, int] = {}
         self._videos: FrameReaders | None = None
 
-    # What the dataset says about itself.
+    # Metadata.
 
     @property
     def fps(self) -> float:
-        """Frames per second; the reference's 30 where info.json does not say."""
+        """Frames per second; 30, as in the reference, if info.json does not say."""
         return float(self.info.get("fps") or 30)
 
     @property
@@ -106,19 +102,23 @@ class GrootDataset:
         """Names of the video features."""
         return cameras(self.features)
 
+    @property
+    def _paths(self) -> EpisodePaths:
+        return EpisodePaths(str(self.path), self.info)
+
     @cached_property
     def embodiment(self) -> Embodiment | None:
-        """The description that the dataset was converted with; None where another program wrote it."""
+        """The description that the dataset was converted with; None if another program wrote it."""
         return read_embodiment(open_location(self.path))
 
     @cached_property
     def stats(self) -> dict[str, dict[str, Any]]:
-        """Statistics of whole columns, by column: ``{mean, std, min, max, q01, q99}``, each [W].
+        """Statistics of entire columns, by column: ``{mean, std, min, max, q01, q99}``, each [W].
 
         Raises:
             DataError: the file is missing or broken.
         """
-        return read_statistics(self.path, layout.STATS)
+        return read_statistics(open_location(self.path), layout.STATS)
 
     @cached_property
     def relative_stats(self) -> dict[str, dict[str, Any]]:
@@ -127,38 +127,48 @@ class GrootDataset:
         Raises:
             DataError: the file is missing or broken.
         """
-        return read_statistics(self.path, layout.RELATIVE_STATS)
+        return read_statistics(open_location(self.path), layout.RELATIVE_STATS)
+
+    def with_statistics(
+        self, stats: dict[str, dict[str, Any]], relative_stats: dict[str, dict[str, Any]]
+    ) -> GrootDataset:
+        """The same dataset with these statistics instead of those in its files; see `stats` and `relative_stats`."""
+        other = copy(self)
+        other.stats, other.relative_stats = stats, relative_stats
+        return other
 
     def statistics(self, modality_configs: Mapping[str, Any]) -> dict[str, dict[str, dict[str, list[Any]]]]:
-        """Statistics of the configuration's keys, in the form that the processor takes.
+        """Statistics of the configuration's keys, in the processor's format.
 
         Returns:
-            ``{"state": {key: {min, max, mean, std, q01, q99}}, "action": ..., "relative_action": ...}``: [D] each, [horizon, D] for the
-            RELATIVE actions.
+            ``{"state": {key: {min, max, mean, std, q01, q99}}, "action": ..., "relative_action": ...}``: [D] each,
+            [horizon, D] for the RELATIVE actions.
 
         Raises:
-            DataError: statistics are missing, or were made for another horizon or width; the sentence advises `groot-ray stats`.
+            DataError: statistics are missing, or were computed for another horizon or width; the message advises
+                `groot-ray stats`.
         """
-        return key_statistics(self, modality_configs)
+        relative = self.relative_stats if relative_keys(modality_configs) else {}
+        return key_statistics(StatisticsFiles(self.path, self.stats, relative), self.modality, modality_configs)
 
     # Episodes.
 
     def data(self, position: int) -> Path:
         """The parquet file of the episode at a position of `episodes`."""
-        return self.path / self._path("data_path", layout.DATA_PATH, position)
+        return self.path / self._paths.data(self.episodes[position].index)
 
     def video(self, position: int, key: str) -> Path:
-        """The video of a camera key in an episode; folders with and without ``observation.images.`` are found.
+        """The video of a camera key in an episode; the folder may have the prefix ``observation.images.`` or not.
 
         Raises:
             DataError: modality.json has no such key, or the file is missing.
         """
         feature = self.modality.video_feature(key)
         for spelling in camera_spellings(feature):
-            file = self.path / self._path("video_path", layout.VIDEO_PATH, position, video_key=spelling)
+            file = self.path / self._paths.video(self.episodes[position].index, spelling)
             if file.is_file():
                 return file
-        expected = self._path("video_path", layout.VIDEO_PATH, position, video_key=feature)
+        expected = self._paths.video(self.episodes[position].index, feature)
         raise DataError(f"{self.where(position)}: the video of camera {key!r} is missing ({expected})")
 
     def where(self, position: int) -> str:
@@ -181,14 +191,14 @@ class GrootDataset:
         return known
 
     def effective_length(self, position: int, modality_configs: Mapping[str, Any], tail: Tail = "drop") -> int:
-        """Number of start steps of an episode; see `samples.effective_length`."""
+        """Number of start steps in an episode; see `samples.effective_length`."""
         return effective_length(self.length(position), modality_configs, tail)
 
     def arrays(self, position: int, language_key: str = "task") -> EpisodeArrays:
         """All state and action components of modality.json, and the instruction of each frame under `language_key`.
 
         Raises:
-            DataError: a file or column is missing, has the wrong width, or an instruction is not to be found.
+            DataError: a file or column is missing, has the wrong width, or an instruction is missing.
         """
         with self._lock:
             if (position, language_key) in self._arrays:
@@ -217,13 +227,14 @@ class GrootDataset:
         Args:
             position: position in `episodes`.
             step: start step, below `effective_length` (for evaluation, ``with_action=False``, any frame).
-            rng: chooses among several task texts of an episode; the first is taken when not given.
+            rng: chooses among several task texts of an episode; by default the first is taken.
             tail: what happens to actions after the episode's end; see `samples`.
 
         Returns:
-            ``images`` {camera key: uint8 [Tv, H, W, 3]}, ``state`` {key: float32 [Ts, D]}, ``action`` {key: float32 [horizon, D]} or None,
-            ``action_valid`` bool [horizon] or None (False for repeated actions after the end), ``language`` text, ``tag``; and, where the
-            configuration has a mask for each camera, ``masks`` {camera key: integer [Tv, H, W]}.
+            ``images`` {camera key: uint8 [Tv, H, W, 3]}, ``state`` {key: float32 [Ts, D]}, ``action`` {key: float32
+            [horizon, D]} or None, ``action_valid`` bool [horizon] or None (False for repeated actions after the end),
+            ``language`` text, ``tag``; and, if the configuration has a mask for each camera, ``masks`` {camera
+            key: integer [Tv, H, W]}.
 
         Raises:
             DataError: the step is outside the episode, or a file is missing or broken.
@@ -248,22 +259,22 @@ class GrootDataset:
             sample["action"] = {key: arrays.action[self._checked("action", key)][actions] for key in keys["action"]}
             sample["action_valid"] = valid
         if with_images:
-            pictures, _ = frame_indices(step, _deltas(modality_configs, "video"), arrays.length)
-            sample["images"] = {key: self.frames(position, key, pictures) for key in keys["video"]}
+            shown, _ = frame_indices(step, _deltas(modality_configs, "video"), arrays.length)
+            sample["images"] = {key: self.frames(position, key, shown) for key in keys["video"]}
             if keys["mask"]:
                 if len(keys["mask"]) != len(keys["video"]):
                     raise ConfigurationError(
                         f"the configuration has {len(keys['mask'])} masks for {len(keys['video'])} cameras"
                     )
                 paired = zip(keys["video"], keys["mask"], strict=True)
-                sample["masks"] = {camera: self.masks(position, key)[pictures] for camera, key in paired}
+                sample["masks"] = {camera: self.masks(position, key)[shown] for camera, key in paired}
         return sample
 
     def frames(self, position: int, key: str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Pictures of a camera key at the given frames: uint8 [n, H, W, 3] RGB.
+        """Images of a camera key at the given frames: uint8 [n, H, W, 3] RGB.
 
         Raises:
-            DataError: the video is missing, broken, or shorter than a frame that is asked for.
+            DataError: the video is missing, broken, or too short for a requested frame.
         """
         import numpy as np
 
@@ -279,11 +290,10 @@ class GrootDataset:
         """
         if not self.info.get("mask_path"):
             raise DataError(f"{self.path}: the configuration has masks, but {layout.INFO} has no mask_path")
-        return episode_masks(
-            self.path / self._path("mask_path", "", position, mask_key=self.modality.mask_feature(key))
-        )
+        index = self.episodes[position].index
+        return episode_masks(self.path / self._paths.fill("mask_path", index, mask_key=self.modality.mask_feature(key)))
 
-    # Inner steps.
+    # Implementation.
 
     def _frame_readers(self) -> FrameReaders:
         from groot_ray.video.reader import FrameReaders
@@ -311,7 +321,8 @@ class GrootDataset:
             values = columns[slice_.column].reshape(len(columns[slice_.column]), -1)
             if values.shape[1] < slice_.end:
                 raise DataError(
-                    f"{self.where(position)}: {key!r} is [{slice_.start}:{slice_.end}] of column {slice_.column!r}, which has only {values.shape[1]}"
+                    f"{self.where(position)}: {key!r} is [{slice_.start}:{slice_.end}] of column {slice_.column!r}, "
+                    f"which has only {values.shape[1]}"
                 )
             return np.ascontiguousarray(values[:length, slice_.start : slice_.end], dtype=np.float32)
 
@@ -323,7 +334,7 @@ class GrootDataset:
         )
 
     def _instructions(self, position: int, key: str, numbers: np.ndarray | None, length: int) -> list[str]:
-        """The instruction of each frame; for ``task`` the first, for ``sub_task`` the first that covers the frame."""
+        """The instruction of each frame; for ``task`` the first, for ``sub_task`` the first covering the frame."""
         episode = self.episodes[position]
         if key == "task":
             if not episode.tasks:
@@ -332,7 +343,7 @@ class GrootDataset:
         if key == "sub_task":
             return [next((s.text for s in episode.sub_tasks if s.start <= i < s.end), "") for i in range(length)]
         if numbers is None:
-            raise DataError(f"language key {key!r} is not known; there are task, sub_task and annotation.<name>")
+            raise DataError(f"language key {key!r} is unknown; use task, sub_task or annotation.<name>")
         if numbers.dtype == object:
             return [str(text) for text in numbers[:length]]
         unknown = next((int(n) for n in numbers.reshape(-1) if int(n) not in self.tasks), None)
@@ -344,7 +355,7 @@ class GrootDataset:
         self, position: int, step: int, key: str, arrays: EpisodeArrays, modality_configs: Mapping[str, Any], rng: Any
     ) -> str:
         if key == "sub_task":
-            # A sub-task may be chosen half a chunk before it begins, as the reference does.
+            # As in the reference, a sub-task may be chosen half a chunk before it starts.
             early = len(action_deltas(modality_configs)) // 2
             texts = [s.text for s in self.episodes[position].sub_tasks if s.start - early <= step < s.end]
             if not texts:
@@ -354,17 +365,6 @@ class GrootDataset:
         else:
             texts = [arrays.language[step]]
         return texts[0] if rng is None or len(texts) == 1 else texts[int(rng.integers(len(texts)))]
-
-    def _path(self, key: str, default: str, position: int, **names: str) -> str:
-        index = self.episodes[position].index
-        chunk = index // int(self.info.get("chunks_size") or layout.CHUNK_SIZE)
-        template = str(self.info.get(key) or default)
-        try:
-            return template.format(episode_chunk=chunk, episode_index=index, **names)
-        except (KeyError, IndexError, ValueError) as error:
-            raise DataError(
-                f"{self.path}: {key} {template!r} of {layout.INFO} cannot be filled in ({error!r})"
-            ) from None
 
 
 def _keys(modality_configs: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""GR00T's layout of a dataset (LeRobot v2.1 with a modality.json) as pure functions: paths, meta files, columns of an episode."""
+"""GR00T's layout (LeRobot v2.1 with a modality.json) as pure functions: paths, metadata, columns of an episode."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from groot_ray.dataset.jsonl import to_jsonl
+from groot_ray.dataset.meta import EPISODES as EPISODES
+from groot_ray.dataset.meta import INFO as INFO
+from groot_ray.dataset.meta import TASKS as TASKS
+from groot_ray.dataset.paths import CHUNK_SIZE, DATA_PATH, VIDEO_PATH
+from groot_ray.embodiment import modality
+from groot_ray.embodiment.dimensions import dim_names
 from groot_ray.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,14 +22,7 @@ if TYPE_CHECKING:
     from groot_ray.storage import Location
 
 VERSION = "v2.1"
-CHUNK_SIZE = 1000
-DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
-VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
-
-INFO = "meta/info.json"
 MODALITY = "meta/modality.json"
-EPISODES = "meta/episodes.jsonl"
-TASKS = "meta/tasks.jsonl"
 STATS = "meta/stats.json"
 RELATIVE_STATS = "meta/relative_stats.json"
 EMBODIMENT = "meta/embodiment.json"
@@ -34,7 +33,7 @@ ACTION_COLUMN = "action"
 
 @dataclass(frozen=True)
 class WrittenEpisode:
-    """An episode of the converted dataset: its new number, its number of frames and its task texts."""
+    """An episode of the converted dataset: its new number, number of frames and task texts."""
 
     index: int
     length: int
@@ -42,7 +41,7 @@ class WrittenEpisode:
 
 
 class VideoFormat(NamedTuple):
-    """What all videos of the converted dataset have in common: edge in pixels, codec and pixel format by FFmpeg's names."""
+    """Format of all videos of a converted dataset: edge in pixels, codec and pixel format by FFmpeg's names."""
 
     size: int
     codec: str
@@ -63,7 +62,7 @@ def choose_part(dataset: Location, part: str, option: str = "") -> Location:
     """The dataset itself, or the part of a conversion's folder that `part` names (train, test, validation).
 
     Args:
-        option: flag by which another part can be asked for, for the error's advice.
+        option: flag that selects another part, for the advice in the error.
 
     Raises:
         ConfigurationError: neither is a dataset in GR00T's layout.
@@ -75,9 +74,9 @@ def choose_part(dataset: Location, part: str, option: str = "") -> Location:
     parts = [folder.name for folder in dataset.folders() if (folder / INFO).exists()]
     if not parts:
         raise ConfigurationError(
-            f"{dataset.uri} is no dataset in GR00T's layout: it has no {INFO}; convert one with groot-ray convert"
+            f"{dataset.uri} is not a dataset in GR00T's layout: it has no {INFO}; convert one with groot-ray convert"
         )
-    advice = f"; or take another part with {option} {parts[0]}" if option else ""
+    advice = f"; or use another part with {option} {parts[0]}" if option else ""
     raise ConfigurationError(
         f"{dataset.uri} has no {part} part, only {', '.join(parts)}: give it episodes when converting "
         f"(--{part}-episodes){advice}"
@@ -113,8 +112,7 @@ def info_json(
 
 
 def features(embodiment: Embodiment, fps: float, video: VideoFormat) -> dict[str, Any]:
-    """The features of meta/info.json: vectors with names of their dimensions, cameras under their folder's name, counters."""
-    from groot_ray.embodiment.dimensions import dim_names
+    """The features of meta/info.json: vectors with named dimensions, cameras under their folder's name, counters."""
 
     def vector(part: Any) -> dict[str, Any]:
         names = dim_names(embodiment, part, [c.key for c in embodiment.components(part)])
@@ -184,11 +182,11 @@ def episode_columns(
 
 def modality_json(embodiment: Embodiment) -> dict[str, Any]:
     """Content of meta/modality.json."""
-    return embodiment.modality_json()
+    return modality.modality_json(embodiment)
 
 
 def embodiment_json(embodiment: Embodiment) -> dict[str, Any]:
-    """Content of meta/embodiment.json: the resolved description, so that the dataset explains itself."""
+    """Content of meta/embodiment.json: the resolved description, so that the dataset is self-describing."""
     return embodiment.to_json()
 
 
@@ -211,7 +209,7 @@ def task_numbers(episodes: Sequence[Sequence[str]]) -> dict[str, int]:
 def meta_files(
     embodiment: Embodiment, episodes: Sequence[WrittenEpisode], tasks: Sequence[str], fps: float, video: VideoFormat
 ) -> Mapping[str, Any]:
-    """All meta files but the statistics, by path: JSON data, or text for the ``.jsonl`` ones."""
+    """All metadata files except the statistics, by path: JSON data, or text for ``.jsonl`` files."""
     return {
         INFO: info_json(embodiment, episodes, tasks, fps, video),
         MODALITY: modality_json(embodiment),
@@ -222,5 +220,5 @@ def meta_files(
 
 
 def _number(value: float) -> int | float:
-    """Whole numbers without a decimal point, as other tools expect fps."""
+    """Return an integral value as an int, since other tools expect an fps without a decimal point."""
     return int(value) if float(value).is_integer() else float(value)

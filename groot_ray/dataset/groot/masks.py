@@ -1,4 +1,4 @@
-"""Masks of regions in pictures, one array of an episode for each camera (npz or npy), for augmentation."""
+"""Masks of image regions, one array (npz or npy) for each episode and camera, for augmentation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=16)
 def episode_masks(file: Path) -> np.ndarray:
-    """All masks of an episode's camera, integer [T, H, W]; the few last episodes stay in memory.
+    """All masks of an episode's camera, integer [T, H, W]; the most recent episodes stay in memory.
 
     Raises:
-        DataError: the file is missing, broken, or holds something else.
+        DataError: the file is missing, broken, or does not hold such an array.
     """
     import zipfile
 

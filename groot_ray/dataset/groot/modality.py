@@ -1,4 +1,4 @@
-"""`meta/modality.json`: which columns and videos stand behind the modality keys, as NVIDIA's scripts and the guides write it."""
+"""`meta/modality.json`, in the format of NVIDIA's scripts: the columns and videos of each modality key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Modality:
-    """The parsed file: slices of state and action, video feature of each camera key, column of each annotation, masks."""
+    """The parsed file: slices of state and action, video feature by camera key, column by annotation, masks."""
 
     origin: str
     state: dict[str, Slice]
@@ -46,7 +46,8 @@ class Modality:
         known = self.state if part == "state" else self.action
         if key not in known:
             raise DataError(
-                f"{self.origin} has no {part} key {key!r}{did_you_mean(key, known)}; it has {', '.join(known) or 'none'}"
+                f"{self.origin} has no {part} key {key!r}{did_you_mean(key, known)}; "
+                f"it has {', '.join(known) or 'none'}"
             )
         return known[key]
 
@@ -58,7 +59,8 @@ class Modality:
         """
         if key not in self.video:
             raise DataError(
-                f"{self.origin} has no video key {key!r}{did_you_mean(key, self.video)}; it has {', '.join(self.video) or 'none'}"
+                f"{self.origin} has no video key {key!r}{did_you_mean(key, self.video)}; "
+                f"it has {', '.join(self.video) or 'none'}"
             )
         return self.video[key]
 
@@ -82,7 +84,8 @@ class Modality:
         name = key.removeprefix("annotation.")
         if name not in self.annotation:
             raise DataError(
-                f"{self.origin} has no annotation {name!r}{did_you_mean(name, self.annotation)}; it has {', '.join(self.annotation) or 'none'}"
+                f"{self.origin} has no annotation {name!r}{did_you_mean(name, self.annotation)}; "
+                f"it has {', '.join(self.annotation) or 'none'}"
             )
         return self.annotation[name]
 
@@ -91,10 +94,10 @@ def parse_modality(content: Any, origin: str) -> Modality:
     """Parse the content of modality.json; a key without ``original_key`` has the reference's default column.
 
     Raises:
-        DataError: the content has another form; the sentence names the key.
+        DataError: the content is malformed; the message names the key.
     """
     if not isinstance(content, Mapping):
-        raise DataError(f"{origin} holds no object")
+        raise DataError(f"{origin} is not a JSON object")
     parts = {name: _mapping(content, name, origin) for name in ("state", "action", "video", "annotation", "mask")}
     return Modality(
         origin,

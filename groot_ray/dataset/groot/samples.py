@@ -1,7 +1,8 @@
-"""Which frames a training sample takes from its episode, as pure functions (GR00T N1.6 behavior).
+"""Selects the frames of a training sample, as pure functions (GR00T N1.6 behavior).
 
-A sample is a start step and, for each modality, the frames step + delta. The last steps of an episode have no whole action chunk:
-`drop` leaves them out, as the reference does; `mask` keeps them, repeats the last action and marks the repeated steps.
+A sample is a start step and, for each modality, the frames step + delta. The last steps of an episode have no complete
+action chunk: `drop` skips these steps, as in the reference; `mask` keeps them, repeats the last action and marks the
+repeated steps.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Tail = Literal["drop", "mask"]
 
 
 def effective_length(length: int, modality_configs: Mapping[str, Any], tail: Tail = "drop") -> int:
-    """Number of start steps of an episode of `length` frames: ``max(0, length - (last - first action delta))``, or all with `mask`."""
+    """Number of start steps of `length` frames: ``max(0, length - (last - first action delta))``; all with `mask`."""
     if tail == "mask":
         return length
     deltas = action_deltas(modality_configs)
@@ -41,7 +42,8 @@ def frame_indices(step: int, deltas: Sequence[int], length: int) -> tuple[np.nda
     """Frames of a modality at a step.
 
     Returns:
-        int64 [n] frames, those outside the episode moved to its first or last frame; bool [n], True where the frame was inside.
+        int64 [n] frames, clamped to the episode; bool [n], True if the frame
+        was inside.
     """
     import numpy as np
 

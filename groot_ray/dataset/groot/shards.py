@@ -1,11 +1,12 @@
-"""The reference's shards and their order, as pure functions (GR00T N1.6 behavior); only for comparing with it.
+"""The reference's shards and their order, as pure functions (GR00T N1.6 behavior), for comparison only.
 
-Our own training draws single samples in an order of its own; these functions exist so that the reference's can be reproduced.
+Our training draws single samples in a different order; these functions exist so that the reference's order can be
+reproduced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ def shard_episodes(
 ) -> list[Shard]:
     """Cut the episodes' start steps into shards of about `shard_size` samples.
 
-    Each episode's steps are shuffled and dealt into ``int(1 / episode_sampling_rate)`` splits, which may be empty; every split goes to
-    the shard that is shortest at that moment, the first among equals.
+    Each episode's steps are shuffled and cut into ``int(1 / episode_sampling_rate)`` splits, which may be empty;
+    every split goes to the shard that is shortest at that moment, the first one on a tie.
 
     Args:
         effective_lengths: number of start steps of each episode.
-        episode_sampling_rate: how finely an episode is spread; it leaves out no data.
+        episode_sampling_rate: how finely an episode is spread; no data is left out.
     """
     import numpy as np
 
@@ -52,40 +53,13 @@ def shard_lengths(shards: Sequence[Shard]) -> list[int]:
     return [sum(len(steps) for _, steps in shard) for shard in shards]
 
 
-def dataset_weights(
-    mix_ratios: Sequence[float], lengths: Sequence[Sequence[int]], groups: Sequence[int] | None = None
-) -> np.ndarray:
-    """Probability with which each dataset of a mixture is drawn, float64 [n].
-
-    A group's ratio is shared among its datasets by their numbers of shards, divided by the dataset's mean shard length, and the
-    whole is normalized.
-
-    Args:
-        mix_ratios: ratio of each dataset's group.
-        lengths: shard lengths of each dataset.
-        groups: group of each dataset; each its own when not given.
-    """
-    import numpy as np
-
-    groups = list(range(len(lengths))) if groups is None else list(groups)
-    shards_of_group = {
-        group: sum(len(n) for n, g in zip(lengths, groups, strict=True) if g == group) for group in groups
-    }
-    weights = np.array(
-        [
-            ratio * len(n) / shards_of_group[group] / np.mean(n)
-            for ratio, n, group in zip(mix_ratios, lengths, groups, strict=True)
-        ]
-    )
-    return weights / weights.sum()
-
-
 def schedule(
     shard_counts: Sequence[int], weights: Sequence[float], num_shards_per_epoch: int, seed: int = 42, epoch: int = 0
 ) -> list[tuple[int, int]]:
     """The order of an epoch: `num_shards_per_epoch` pairs (dataset, shard).
 
-    Datasets are drawn by weight; a dataset's shards come in a shuffled order without replacement, reshuffled when used up.
+    Datasets are drawn by weight; a dataset's shards come in a shuffled order without replacement, reshuffled once
+    used up.
     """
     import numpy as np
 
@@ -108,10 +82,3 @@ def _shuffled(rng: np.random.Generator, count: int) -> list[int]:
     numbers = np.arange(count)
     rng.shuffle(numbers)
     return [int(number) for number in numbers]
-
-
-def worker_entries(
-    entries: Sequence[tuple[int, int]], rank: int, world: int, worker: int = 0, workers: int = 1
-) -> Iterator[tuple[int, int]]:
-    """The entries of a schedule that one loader worker of one rank takes: every (world * workers)-th."""
-    yield from entries[rank * workers + worker :: world * workers]

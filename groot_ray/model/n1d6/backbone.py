@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from groot_ray.errors import DataError
 from groot_ray.model.n1d6.config import Gr00tConfig
 from groot_ray.model.n1d6.vision import VisionModel
-from groot_ray.model.shared.batch import BatchFacts
+from groot_ray.model.shared.batch_layout import BatchLayout
 from groot_ray.model.shared.language import LanguageModel
 
 Images = Tensor | Sequence[Tensor]  # [N, 3, H, W], or a list of [n, 3, H, W] of any sizes
@@ -40,7 +40,9 @@ class Backbone(nn.Module):
         self.model = Eagle(config)
 
     def image_tokens(self, images: Images) -> Tensor:
-        """Features of all images in order, [sum of H * W / 784, width]; images of one size go through the tower as one batch."""
+        """Features of all images in order, [sum of H * W / 784, width]; images of one size go through the tower as one
+        batch.
+        """
         groups = [images] if isinstance(images, Tensor) else list(images)
         by_size: dict[tuple[int, int], list[int]] = {}
         for index, group in enumerate(groups):
@@ -55,29 +57,32 @@ class Backbone(nn.Module):
         return tokens[0] if len(tokens) == 1 else torch.cat(tokens)
 
     def connect(self, features: Tensor, size: Sequence[int]) -> Tensor:
-        """Patch features [N, P, width] of H x W pixels to language tokens [N, P / 4, text width]: 2 x 2 patches become one token."""
+        """Patch features [N, P, width] of H x W pixels to language tokens [N, P / 4, text width]: 2 x 2 patches become
+        one token.
+        """
         rows, columns = size[0] // self.patch_size, size[1] // self.patch_size
         grid = features.transpose(1, 2).reshape(len(features), -1, rows, columns)
         return self.model.mlp1(F.pixel_unshuffle(grid, 2).flatten(2).transpose(1, 2))
 
-    def embed(self, input_ids: Tensor, images: Images, facts: BatchFacts) -> tuple[Tensor, Tensor]:
-        """Embeddings [B, L, width] with the images' features in place, and where they are, bool [B, L].
+    def embed(self, input_ids: Tensor, images: Images, layout: BatchLayout) -> tuple[Tensor, Tensor]:
+        """Embeddings [B, L, width] with the images' features in place, and their positions, bool [B, L].
 
         Raises:
-            DataError: the prompts have another number of image tokens than the images give features.
+            DataError: the prompts' number of image tokens differs from the number of image features.
         """
         embeddings = self.model.language_model.model.embed_tokens(input_ids)
         image_mask = input_ids == self.image_token
         features = self.image_tokens(images).to(embeddings.dtype)
-        if facts.image_total != len(features):
+        if layout.image_total != len(features):
             raise DataError(
-                f"the prompts have {facts.image_total} image tokens for {len(features)} image features; check the image sizes"
+                f"the prompts have {layout.image_total} image tokens for {len(features)} image features; check the "
+                "image sizes"
             )
         return embeddings.masked_scatter(image_mask[..., None], features), image_mask
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, images: Images, facts: BatchFacts
+        self, input_ids: Tensor, attention_mask: Tensor, images: Images, layout: BatchLayout
     ) -> tuple[Tensor, Tensor]:
         """Features [B, L, width] (padded positions are meaningless) and the mask of image tokens, bool [B, L]."""
-        embeddings, image_mask = self.embed(input_ids, images, facts)
-        return self.model.language_model.model(embeddings, attention_mask if facts.padded else None), image_mask
+        embeddings, image_mask = self.embed(input_ids, images, layout)
+        return self.model.language_model.model(embeddings, attention_mask if layout.padded else None), image_mask

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from groot_ray.errors import DataError
+from groot_ray.model.shared.flow import FlowNoise
+from groot_ray.model.shared.protocols import Limits
+from groot_ray.model.shared.sizes import DitSize, HeadSize, TextSize
 
 MODEL_TYPE = "Gr00tN1d6"
 ARCHITECTURE = "Gr00tN1d6"
@@ -25,31 +29,34 @@ class VisionSize:
     layer_norm_eps: float = 1e-6
 
 
-@dataclass(frozen=True)
-class TextSize:
-    """Sizes of the Qwen3 language model; `num_hidden_layers` of the whole, of which `select_layer` are kept."""
+TEXT = TextSize(
+    hidden_size=2048,
+    intermediate_size=6144,
+    num_hidden_layers=28,
+    num_attention_heads=16,
+    num_key_value_heads=8,
+    head_dim=128,
+    vocab_size=151680,
+    max_position_embeddings=40960,
+    rms_norm_eps=1e-6,
+    rope_theta=1e6,
+)
 
-    hidden_size: int = 2048
-    intermediate_size: int = 6144
-    num_hidden_layers: int = 28
-    num_attention_heads: int = 16
-    num_key_value_heads: int = 8
-    head_dim: int = 128
-    vocab_size: int = 151680
-    max_position_embeddings: int = 40960
-    rms_norm_eps: float = 1e-6
-    rope_theta: float = 1e6
-
-
-# What transformers 4.51 writes into every configuration; a file that spells them out means nothing by it.
+# transformers 4.51 writes these defaults into every configuration; we ignore them.
 _TRANSFORMERS_DEFAULTS = frozenset(
-    "return_dict output_hidden_states output_attentions torchscript torch_dtype dtype use_bfloat16 tf_legacy_loss pruned_heads "
-    "tie_word_embeddings chunk_size_feed_forward is_encoder_decoder is_decoder cross_attention_hidden_size add_cross_attention "
-    "tie_encoder_decoder max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k "
+    "return_dict output_hidden_states output_attentions torchscript torch_dtype dtype use_bfloat16 tf_legacy_loss "
+    "pruned_heads "
+    "tie_word_embeddings chunk_size_feed_forward is_encoder_decoder is_decoder cross_attention_hidden_size "
+    "add_cross_attention "
+    "tie_encoder_decoder max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty "
+    "temperature top_k "
     "top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids "
-    "num_return_sequences output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id remove_invalid_values "
-    "exponential_decay_length_penalty suppress_tokens begin_suppress_tokens architectures finetuning_task id2label label2id "
-    "tokenizer_class prefix bos_token_id pad_token_id eos_token_id sep_token_id decoder_start_token_id task_specific_params "
+    "num_return_sequences output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id "
+    "remove_invalid_values "
+    "exponential_decay_length_penalty suppress_tokens begin_suppress_tokens architectures finetuning_task id2label "
+    "label2id "
+    "tokenizer_class prefix bos_token_id pad_token_id eos_token_id sep_token_id decoder_start_token_id "
+    "task_specific_params "
     "problem_type _name_or_path _attn_implementation_autoset transformers_version".split()
 )
 
@@ -122,17 +129,20 @@ class Gr00tConfig:
     state_additive_noise_scale: float = 0.0
     max_num_embodiments: int = 32
     extra: dict[str, Any] = field(default_factory=dict)  # keys of the file that this class does not know
-    set_keys: tuple[
-        str, ...
-    ] = ()  # keys that the file or the caller set: `to_json` writes these, as the reference does
+    # Keys that the file or the caller set. `to_json` writes only these, as the reference does.
+    set_keys: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Gr00tConfig:
-        """Read the content of a `config.json`; raises DataError when it is another model's."""
+        """Read the content of a `config.json`.
+
+        Raises:
+            DataError: it is another model's.
+        """
         model_type = data.get("model_type", MODEL_TYPE)
         if model_type != MODEL_TYPE:
             raise DataError(
-                f"config.json is of model type {model_type!r}, not {MODEL_TYPE!r}; give a GR00T N1.6 checkpoint"
+                f"config.json is of model type {model_type!r}, not {MODEL_TYPE!r}; name a GR00T N1.6 checkpoint"
             )
         known = {f.name for f in fields(cls)} - {"extra", "set_keys"}
         values = {k: copy.deepcopy(v) for k, v in data.items() if k in known}
@@ -140,7 +150,9 @@ class Gr00tConfig:
         return cls(**values, extra=extra, set_keys=tuple(values))
 
     def to_json(self) -> dict[str, Any]:
-        """Content of a `config.json`: what was set, sorted by name, as transformers writes it; missing keys mean the defaults."""
+        """Content of a `config.json`: the keys that were set, sorted, as transformers writes it; missing keys mean the
+        defaults.
+        """
         written = {name: copy.deepcopy(getattr(self, name)) for name in self.set_keys}
         written |= {k: copy.deepcopy(v) for k, v in self.extra.items() if k not in _TRANSFORMERS_DEFAULTS}
         written |= {"architectures": [ARCHITECTURE], "model_type": MODEL_TYPE}
@@ -150,14 +162,59 @@ class Gr00tConfig:
         """A copy with other values, which count as set."""
         unknown = set(values) - {f.name for f in fields(self)}
         if unknown:
-            raise DataError(f"the model's configuration has no key {sorted(unknown)[0]!r}")
+            raise DataError(f"the model's configuration has no key {sorted(unknown)[0]!r}; correct the name")
         return replace(self, **values, set_keys=tuple(dict.fromkeys([*self.set_keys, *values])))
 
     @property
-    def dit_width(self) -> int:
-        """Width of the diffusion transformer."""
-        return int(self.diffusion_model_cfg["num_attention_heads"]) * int(
-            self.diffusion_model_cfg["attention_head_dim"]
+    def model_type(self) -> str:
+        """`model_type` of config.json."""
+        return MODEL_TYPE
+
+    @property
+    def limits(self) -> Limits:
+        """Widths of the padded state and action, and the action horizon."""
+        return Limits(self.max_state_dim, self.max_action_dim, self.action_horizon)
+
+    @property
+    def loss_inputs(self) -> FlowNoise:
+        """Distribution of noise and time in training."""
+        return FlowNoise(
+            self.action_horizon, self.max_action_dim, self.noise_beta_alpha, self.noise_beta_beta, self.noise_s
+        )
+
+    @property
+    def denoising_steps(self) -> int:
+        """Euler steps of a prediction."""
+        return self.num_inference_timesteps
+
+    @property
+    def dit(self) -> DitSize:
+        """Sizes of the diffusion transformer."""
+        values = self.diffusion_model_cfg
+        return DitSize(
+            layers=int(values["num_layers"]),
+            heads=int(values["num_attention_heads"]),
+            head_dim=int(values["attention_head_dim"]),
+            features=self.backbone_embedding_dim,
+            output=int(values["output_dim"]),
+            dropout=values.get("dropout", 0.0),
+            final_dropout=values.get("final_dropout", False),
+            interleave=values.get("interleave_self_attention", True),
+            alternate=self.use_alternate_vl_dit,
+            attend_text_every=self.attend_text_every_n_blocks,
+        )
+
+    @property
+    def head(self) -> HeadSize:
+        """Sizes of the action head."""
+        return HeadSize(
+            self.dit,
+            embodiments=self.max_num_embodiments,
+            state_dim=self.max_state_dim,
+            action_dim=self.max_action_dim,
+            hidden=self.hidden_size,
+            positions=self.max_seq_len if self.add_pos_embed else None,
+            normalize_features=self.use_vlln,
         )
 
     @property
@@ -168,12 +225,12 @@ class Gr00tConfig:
     @property
     def vision(self) -> VisionSize:
         """Sizes of the vision tower."""
-        return _size(VisionSize, self.overrides.get("vision", {}))
+        return _resized(VisionSize(), self.overrides.get("vision", {}))
 
     @property
     def text(self) -> TextSize:
         """Sizes of the language model."""
-        return _size(TextSize, self.overrides.get("text", {}))
+        return _resized(TEXT, self.overrides.get("text", {}))
 
     @property
     def image_token(self) -> int:
@@ -181,6 +238,10 @@ class Gr00tConfig:
         return int(self.overrides.get("top", {}).get("image_token_index", 151669))
 
 
-def _size(kind: type, values: dict[str, Any]) -> Any:
-    known = {f.name for f in fields(kind)}
-    return kind(**{k: v for k, v in values.items() if k in known})
+Size = TypeVar("Size", VisionSize, TextSize)
+
+
+def _resized(size: Size, values: Mapping[str, Any]) -> Size:
+    """`size` with those of the `values` that it has."""
+    known = {f.name for f in fields(size)}
+    return replace(size, **{k: v for k, v in values.items() if k in known})

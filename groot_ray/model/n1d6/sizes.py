@@ -1,15 +1,17 @@
-"""The sizes in which the architecture exists: NVIDIA's 3B, and a tiny one that runs and learns on a laptop."""
+"""The available sizes of the architecture: NVIDIA's 3B, and a tiny one that runs and learns on a laptop."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from groot_ray.errors import ConfigurationError, did_you_mean
 from groot_ray.model.n1d6.config import Gr00tConfig
 
 # Widths of state, action and horizon of the public checkpoint, so that both sizes share one processor.
-_PUBLIC = {"max_state_dim": 128, "max_action_dim": 128, "action_horizon": 50}
+PUBLIC: dict[str, Any] = {"max_state_dim": 128, "max_action_dim": 128, "action_horizon": 50}
 
-_TINY = {
-    **_PUBLIC,
+_TINY: dict[str, Any] = {
+    **PUBLIC,
     "backbone_embedding_dim": 96,
     "hidden_size": 128,
     "input_embedding_dim": 192,
@@ -49,7 +51,7 @@ _TINY = {
     },
 }
 
-SIZES = {"3b": _PUBLIC, "tiny": _TINY}
+SIZES: dict[str, dict[str, Any]] = {"3b": PUBLIC, "tiny": _TINY}
 
 
 def config(size: str) -> Gr00tConfig:

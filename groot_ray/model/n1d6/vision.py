@@ -1,6 +1,8 @@
-"""The SigLIP2 vision tower of GR00T N1.6 (Tschannen et al., 2025): patches of 14 pixels, learned positions, pre-norm blocks.
+"""The SigLIP2 vision tower of GR00T N1.6 (Tschannen et al., 2025): patches of 14 pixels, learned positions, pre-norm
+blocks.
 
-All images of one size are one batch [N, 3, H, W]; attention is full within an image. Names are those of NVIDIA's checkpoints.
+All images of one size are one batch [N, 3, H, W]; attention is full within an image. Parameters are named as in
+NVIDIA's checkpoints.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ class PatchEmbeddings(nn.Module):
         self.position_embedding = nn.Embedding(size.num_patches, size.hidden_size)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Map pixels [N, 3, H, W] in [-1, 1] to [N, H / 14 * W / 14, width], row by row."""
+        """Map float pixels [N, 3, H, W] in [-1, 1] to [N, H / 14 * W / 14, width] of the weights' dtype, row by row."""
         n, c, h, w = pixels.shape
         p = self.patch_size
         patches = (
@@ -35,7 +37,9 @@ class PatchEmbeddings(nn.Module):
         return x + self.positions(h // p, w // p)
 
     def positions(self, rows: int, cols: int) -> Tensor:
-        """The table of positions resized to a grid of patches, [1, rows * cols, width]; bilinear with antialiasing, in float32."""
+        """The table of positions resized to a grid of patches, [1, rows * cols, width]; bilinear with antialiasing, in
+        float32.
+        """
         table = self.position_embedding.weight
         grid = table.float().reshape(1, self.grid, self.grid, -1).permute(0, 3, 1, 2)
         grid = F.interpolate(grid, size=(rows, cols), mode="bilinear", align_corners=False, antialias=True)
@@ -55,6 +59,7 @@ class VisionAttention(nn.Module):
         self.out_proj = nn.Linear(d, d)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map float patches [N, P, width] to the same shape and dtype."""
         n, t, d = x.shape
         q, k, v = (f(x).view(n, t, self.heads, -1).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj))
         y = F.scaled_dot_product_attention(q, k, v)
@@ -70,6 +75,7 @@ class VisionMlp(nn.Module):
         self.fc2 = nn.Linear(size.intermediate_size, size.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map float patches [N, P, width] to the same shape and dtype."""
         return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
 
 
@@ -84,6 +90,7 @@ class VisionLayer(nn.Module):
         self.mlp = VisionMlp(size)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map float patches [N, P, width] to the same shape and dtype."""
         x = x + self.self_attn(self.layer_norm1(x))
         return x + self.mlp(self.layer_norm2(x))
 
@@ -96,6 +103,7 @@ class VisionEncoder(nn.Module):
         self.layers = nn.ModuleList(VisionLayer(size) for _ in range(size.num_hidden_layers))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map float patches [N, P, width] to the same shape and dtype."""
         for layer in self.layers:
             x = layer(x)
         return x
@@ -123,6 +131,7 @@ class VisionTransformer(nn.Module):
         self.head = PoolingHead(size)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Map float pixels [N, 3, H, W] in [-1, 1] to patch features [N, H / 14 * W / 14, width], float too."""
         return self.post_layernorm(self.encoder(self.embeddings(pixels)))
 
 
@@ -134,4 +143,5 @@ class VisionModel(nn.Module):
         self.vision_model = VisionTransformer(size)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Map float pixels [N, 3, H, W] in [-1, 1] to patch features [N, H / 14 * W / 14, width], float too."""
         return self.vision_model(pixels)

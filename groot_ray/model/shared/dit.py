@@ -1,35 +1,41 @@
-"""The diffusion transformer of GR00T N1.6's action head (after Peebles and Xie, "Scalable Diffusion Models with Transformers", 2023).
+"""The diffusion transformer of the GR00T N1 action head (after Peebles and Xie, "Scalable Diffusion Models with
+Transformers", 2023).
 
-Odd blocks attend to the state and action tokens themselves; even ones to the backbone's features, in turn to text and to images. The time modulates
-the norm before each attention and the last norm. Names are those of NVIDIA's checkpoints.
+Odd blocks attend to the state and action tokens themselves; even ones attend to the backbone's features,
+alternating between text and images. The time modulates the norm before each attention and the last norm. Parameters are
+named as in NVIDIA's checkpoints.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from groot_ray.errors import DataError
-from groot_ray.model.n1d6.config import Gr00tConfig
-from groot_ray.model.shared.batch import BatchFacts, TokenCount
+from groot_ray.model.shared.batch_layout import BatchLayout, TokenCount
+from groot_ray.model.shared.sizes import DitSize
 
 KeysValues = tuple[Tensor, Tensor]
 
 
 class Source(NamedTuple):
-    """What a cross-attention block attends to: features [B, S, width], and a mask bool [B, 1, 1, S] where some are no part of it."""
+    """What a cross-attention block attends to: features [B, S, width], and a mask bool [B, 1, 1, S] that is False
+    for those to ignore, None to attend to all.
+    """
 
     features: Tensor
     mask: Tensor | None
 
 
 class Context(NamedTuple):
-    """What the cross-attention blocks attend to: the text tokens' features in some blocks, the image tokens' in the others."""
+    """What the cross-attention blocks attend to: the text tokens' features in some blocks, the image tokens' in the
+    others.
+    """
 
     text: Source
     image: Source
@@ -52,7 +58,7 @@ class TimestepEncoder(nn.Module):
         self.timestep_embedder = TimestepEmbedder(width)
 
     def forward(self, step: Tensor) -> Tensor:
-        """Map [B] to [B, width]."""
+        """Map integer times [B] to floats [B, width] of the weights' dtype."""
         layers = self.timestep_embedder
         frequency = torch.exp(-math.log(10000.0) * torch.arange(128, dtype=torch.float32, device=step.device) / 127)
         angles = step.float()[:, None] * frequency
@@ -68,12 +74,13 @@ class AdaNorm(nn.Module):
         self.linear = nn.Linear(width, 2 * width)
 
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
+        """Normalize tokens [B, T, width] with scale and shift of the time [B, width], in the inputs' dtype."""
         scale, shift = self.linear(F.silu(temb)).chunk(2, -1)
         return F.layer_norm(x, x.shape[-1:], eps=1e-5) * (1 + scale[:, None]) + shift[:, None]
 
 
 class Attention(nn.Module):
-    """Attention with biases; keys and values are given, so that those of the backbone are computed once."""
+    """Attention with biases; keys and values are passed in, so that the backbone's are computed only once."""
 
     def __init__(self, width: int, heads: int, kv_width: int, dropout: float) -> None:
         super().__init__()
@@ -84,7 +91,7 @@ class Attention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(width, width), nn.Dropout(dropout)])
 
     def keys_values(self, context: Tensor) -> KeysValues:
-        """Keys and values of [B, T, width], each [B, heads, T, width / heads]."""
+        """Keys and values of a float context [B, T, width], each [B, heads, T, width / heads] of the same dtype."""
         b, t, _ = context.shape
         return (
             self.to_k(context).view(b, t, self.heads, -1).transpose(1, 2),
@@ -92,6 +99,9 @@ class Attention(nn.Module):
         )
 
     def forward(self, x: Tensor, keys_values: KeysValues, mask: Tensor | None) -> Tensor:
+        """Attend from tokens [B, T, width]. `mask` is bool, True where a key is visible, [B, 1, 1, S];
+        with None all are visible.
+        """
         b, t, d = x.shape
         k, v = keys_values
         q = self.to_q(x).view(b, t, self.heads, -1).transpose(1, 2)
@@ -108,6 +118,7 @@ class Gelu(nn.Module):
         self.proj = nn.Linear(width, inner)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map floats [B, T, width] to [B, T, inner] of the same dtype."""
         return F.gelu(self.proj(x), approximate="tanh")
 
 
@@ -121,6 +132,7 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map floats [B, T, width] to the same shape and dtype."""
         for part in self.net:
             x = part(x)
         return x
@@ -137,9 +149,11 @@ class Block(nn.Module):
         self.ff = FeedForward(width, dropout)
 
     def forward(self, x: Tensor, temb: Tensor, source: Source | None, keys_values: KeysValues | None = None) -> Tensor:
-        """Map tokens [B, T, width]; without a `source` the block attends to the tokens themselves.
+        """Map float tokens [B, T, width] to the same shape and dtype.
 
-        `keys_values` are those of the source, where they have been computed before.
+        Without a `source` the block attends to the tokens themselves.
+
+        `keys_values` are those of the source, if computed before.
         """
         n = self.norm1(x, temb)
         if keys_values is None:
@@ -151,70 +165,65 @@ class Block(nn.Module):
 class DiT(nn.Module):
     """State and action tokens, time and backbone features to hidden vectors."""
 
-    def __init__(self, config: Gr00tConfig) -> None:
+    def __init__(self, size: DitSize) -> None:
         super().__init__()
-        cfg = config.diffusion_model_cfg
-        heads, width = cfg["num_attention_heads"], config.dit_width
-        self.alternate = config.use_alternate_vl_dit
-        self.every = config.attend_text_every_n_blocks
-        self.interleave = cfg.get("interleave_self_attention", True)
+        width = size.width
+        self.size = size
         self.timestep_encoder = TimestepEncoder(width)
         self.transformer_blocks = nn.ModuleList(
-            Block(
-                width,
-                heads,
-                width if self.is_self(k) else config.backbone_embedding_dim,
-                cfg.get("dropout", 0.0),
-                cfg.get("final_dropout", False),
-            )
-            for k in range(cfg["num_layers"])
+            Block(width, size.heads, width if self.is_self(k) else size.features, size.dropout, size.final_dropout)
+            for k in range(size.layers)
         )
         self.proj_out_1 = nn.Linear(width, 2 * width)
-        self.proj_out_2 = nn.Linear(width, cfg["output_dim"])
+        self.proj_out_2 = nn.Linear(width, size.output)
 
     def is_self(self, k: int) -> bool:
         """Whether block `k` attends to the tokens themselves."""
-        return self.interleave and k % 2 == 1
+        return self.size.interleave and k % 2 == 1
 
-    def context(self, features: Tensor, attention_mask: Tensor, image_mask: Tensor, facts: BatchFacts) -> Context:
+    def context(self, features: Tensor, attention_mask: Tensor, image_mask: Tensor, layout: BatchLayout) -> Context:
         """Split features [B, L, width] by bool masks [B, L] into those of text and of images.
 
-        Each block sees only one kind, so that keys and values of the other need not be computed. A plain (not alternating) transformer sees all
-        tokens and ignores all masks, padding included, as the reference does.
+        Each block sees only one kind, so keys and values of the other need not be computed. A plain (not
+        alternating) transformer sees all tokens and ignores all masks, padding included, as the reference does.
 
         Raises:
             DataError: a sample has no token of a kind, and its attention would be empty.
         """
-        if not self.alternate:
+        if not self.size.alternate:
             return Context(Source(features, None), Source(features, None))
-        if min(facts.text.least, facts.image.least) == 0:
-            kind = "image" if facts.image.least == 0 else "text"
+        if min(layout.text.least, layout.image.least) == 0:
+            kind = "image" if layout.image.least == 0 else "text"
             raise DataError(
-                f"a sample of the batch has no {kind} token in its prompt; every sample needs a text and a picture"
+                f"a sample of the batch has no {kind} token in its prompt; every sample needs text and an image"
             )
         return Context(
-            _pick(features, attention_mask & ~image_mask, facts.text),
-            _pick(features, attention_mask & image_mask, facts.image),
+            _pick(features, attention_mask & ~image_mask, layout.text),
+            _pick(features, attention_mask & image_mask, layout.image),
         )
 
     def source(self, k: int, context: Context) -> Source | None:
         """What block `k` attends to; None for the tokens themselves."""
         if self.is_self(k):
             return None
-        return context.text if k % (2 * self.every) == 0 else context.image
+        return context.text if k % (2 * self.size.attend_text_every) == 0 else context.image
 
     def keys_values(self, context: Context) -> list[KeysValues | None]:
         """Keys and values of each block's source, to be computed once for all denoising steps."""
         sources = [self.source(k, context) for k in range(len(self.transformer_blocks))]
+        blocks = cast("list[Block]", list(self.transformer_blocks))
         return [
             None if source is None else block.attn1.keys_values(source.features)
-            for block, source in zip(self.transformer_blocks, sources, strict=True)
+            for block, source in zip(blocks, sources, strict=True)
         ]
 
     def forward(
         self, x: Tensor, step: Tensor, context: Context, keys_values: Sequence[KeysValues | None] | None = None
     ) -> Tensor:
-        """Map tokens [B, T, width] at integer times [B] to [B, T, output_dim]; `keys_values` are those of the context, if computed before."""
+        """Map tokens [B, T, width] at integer times [B] to [B, T, output_dim].
+
+        `keys_values` are those of the context, if computed before.
+        """
         temb = self.timestep_encoder(step)
         for k, block in enumerate(self.transformer_blocks):
             x = block(x, temb, self.source(k, context), None if keys_values is None else keys_values[k])
@@ -224,7 +233,9 @@ class DiT(nn.Module):
 
 
 def _pick(features: Tensor, mask: Tensor, count: TokenCount) -> Source:
-    """The features [B, L, width] under a mask bool [B, L], moved together: [B, count.most, width], masked where a sample has fewer."""
+    """The features [B, L, width] selected by a mask bool [B, L], packed to [B, count.most, width], and masked where a
+    sample has fewer.
+    """
     if count.least == mask.shape[1]:
         return Source(features, None)
     order = mask.byte().argsort(dim=1, descending=True, stable=True)[:, : count.most]

@@ -1,6 +1,7 @@
-"""The Qwen3 language model of GR00T N1.6 (Qwen Team, 2025), cut to its first layers; its output layer is stored and never evaluated.
+"""The Qwen3 language model (Qwen Team, 2025), cut to its first layers; its output layer is stored and never evaluated.
 
-Positions are 0..L-1 and count the left padding, which changes nothing since rotary positions are relative. Names are those of NVIDIA's checkpoints.
+Positions are 0..L-1 and count the left padding, which has no effect because rotary positions are relative. Parameters
+are named as in NVIDIA's checkpoints.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from groot_ray.model.n1d6.config import TextSize
+from groot_ray.model.shared.sizes import TextSize
 
 
 class RmsNorm(nn.Module):
@@ -21,13 +22,14 @@ class RmsNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalize [..., width]; the result has the input's dtype (Zhang and Sennrich, 2019)."""
         y = x.float()
         y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
         return self.weight * y.to(x.dtype)
 
 
 def rotary(length: int, width: int, theta: float, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary positions, each [length, width]."""
+    """Cosines and sines of the rotary positions, each [length, width] of `dtype` (Su et al., 2021)."""
     inverse = 1.0 / (theta ** (torch.arange(0, width, 2, dtype=torch.float32, device=device) / width))
     angles = torch.arange(length, dtype=torch.float32, device=device)[:, None] * inverse
     angles = torch.cat([angles, angles], -1)
@@ -35,7 +37,7 @@ def rotary(length: int, width: int, theta: float, device: torch.device, dtype: t
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply rotary positions to [B, heads, L, width]; the halves of a vector are the pairs."""
+    """Apply rotary positions to floats [B, heads, L, width]; a pair is one element from each half of a vector."""
     a, b = x.chunk(2, -1)
     return x * cos + torch.cat([-b, a], -1) * sin
 
@@ -54,6 +56,10 @@ class Attention(nn.Module):
         self.k_norm = RmsNorm(self.width, size.rms_norm_eps)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        """Map floats [B, L, width] to the same shape and dtype. `cos` and `sin` are [L, head_dim].
+
+        `mask` is bool [B, 1, L, L], True where a key is visible; None means causal without padding, which is faster.
+        """
         b, t, _ = x.shape
         q = self.q_norm(self.q_proj(x).view(b, t, self.heads, -1)).transpose(1, 2)
         k = self.k_norm(self.k_proj(x).view(b, t, self.kv_heads, -1)).transpose(1, 2)
@@ -77,6 +83,7 @@ class Mlp(nn.Module):
         self.down_proj = nn.Linear(size.intermediate_size, size.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map floats [B, L, width] to the same shape and dtype (Shazeer, 2020)."""
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
@@ -91,6 +98,7 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RmsNorm(size.hidden_size, size.rms_norm_eps)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        """Map floats [B, L, width] to the same shape and dtype; the other arguments are those of `Attention`."""
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask)
         return x + self.mlp(self.post_attention_layernorm(x))
 
@@ -113,7 +121,9 @@ class Decoder(nn.Module):
         return self.norm(self.run(embeds, attention_mask, 0, len(self.layers)))
 
     def run(self, hidden: Tensor, attention_mask: Tensor | None, first: int, end: int) -> Tensor:
-        """Pass [B, L, width] through layers `first` to `end - 1`: frozen lower layers can be run apart from those that train."""
+        """Pass [B, L, width] through layers `first` to `end - 1`: frozen lower layers can be run apart from those that
+        train.
+        """
         length = hidden.shape[1]
         cos, sin = rotary(length, self.size.head_dim, self.size.rope_theta, hidden.device, hidden.dtype)
         mask = None if attention_mask is None else causal_mask(attention_mask)
@@ -123,7 +133,9 @@ class Decoder(nn.Module):
 
 
 def causal_mask(attention_mask: Tensor) -> Tensor:
-    """Which keys a query sees, bool [B, 1, L, L]; a padded query sees itself, so that no row of the softmax is empty."""
+    """Which keys a query sees, bool [B, 1, L, L]; a padded query sees itself, so that no row of the
+    softmax is empty.
+    """
     length = attention_mask.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=attention_mask.device).tril()
     itself = torch.eye(length, dtype=torch.bool, device=attention_mask.device)
@@ -136,4 +148,4 @@ class LanguageModel(nn.Module):
     def __init__(self, size: TextSize, layers: int) -> None:
         super().__init__()
         self.model = Decoder(size, layers)
-        self.lm_head = nn.Linear(size.hidden_size, size.vocab_size, bias=False)  # un-tied in checkpoints
+        self.lm_head = nn.Linear(size.hidden_size, size.vocab_size, bias=False)  # untied in checkpoints

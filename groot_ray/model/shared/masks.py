@@ -1,4 +1,4 @@
-"""Augmentation of masked regions in training pictures: noise in place of the background, and tinted objects."""
+"""Augmentation of masked regions in training images: noise in place of the background, and tinted objects."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _LISTS = ("background_noise_transforms", "masked_region_transforms")
 
 @dataclass(frozen=True)
 class _Region:
-    """Where mask values are among `values`, do something to the picture with `probability`."""
+    """Where mask values are among `values`, change the image with `probability`."""
 
     values: tuple[int, ...]
     probability: float
-    alpha: tuple[float, float] | None  # None: noise; else how strong a random color is laid over, between these
+    alpha: tuple[float, float] | None  # opacity range of a random color; None: noise instead
 
 
 @dataclass(frozen=True)
 class MaskAugmentation:
-    """Changes that are drawn for each frame on its own, in order, before any crop."""
+    """Changes of masked regions, drawn for each image separately, in order, before any crop."""
 
     regions: tuple[_Region, ...]
 
@@ -32,16 +32,17 @@ class MaskAugmentation:
     def from_config(cls, config: Mapping[str, Any]) -> MaskAugmentation:
         """Read ``extra_augmentation_config``.
 
-        ``background_noise_transforms``: list of ``{target_mask_values: [0], p: 1.0}``; ``masked_region_transforms``: list of
-        ``{target_mask_values, p: 0.5, alpha_range: [0.3, 1.0]}``.
+        ``background_noise_transforms``: list of ``{target_mask_values: [0], p: 1.0}``; ``masked_region_transforms``:
+        list of ``{target_mask_values, p: 0.5, alpha_range: [0.3, 1.0]}``.
 
         Raises:
-            ConfigurationError: an unknown or ill-formed entry.
+            ConfigurationError: an unknown or malformed entry.
         """
         for key in config:
             if key not in _LISTS:
                 raise ConfigurationError(
-                    f"extra_augmentation_config has an unknown entry {key!r}{did_you_mean(str(key), _LISTS)}; there are {', '.join(_LISTS)}"
+                    f"extra_augmentation_config has an unknown entry {key!r}{did_you_mean(str(key), _LISTS)}; there "
+                    f"are {', '.join(_LISTS)}"
                 )
         try:
             noise = [_Region(_values(c, [0]), float(c.get("p", 1.0)), None) for c in config.get(_LISTS[0], ())]
@@ -51,11 +52,12 @@ class MaskAugmentation:
             ]
         except (TypeError, ValueError, AttributeError) as error:
             raise ConfigurationError(
-                f"extra_augmentation_config is not of the form {{'{_LISTS[1]}': [{{'target_mask_values': [4], 'p': 0.5, 'alpha_range': [0.3, 1.0]}}]}}: {error}"
+                "extra_augmentation_config is not of the form "
+                f"{{'{_LISTS[1]}': [{{'target_mask_values': [4], 'p': 0.5, 'alpha_range': [0.3, 1.0]}}]}}: {error}"
             ) from None
         return cls((*noise, *tint))
 
-    def apply(self, picture: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A changed copy of uint8 [H, W, 3] where `mask` (integer or bool, [H, W] or [H, W, 1]) has target values."""
         mask = mask[..., 0] if mask.ndim == 3 else mask
         for region in self.regions:
@@ -63,25 +65,21 @@ class MaskAugmentation:
                 continue
             inside = np.isin(mask, region.values)
             if inside.any():
-                picture = picture.copy()
-                picture[inside] = (
-                    _noise(picture, inside, rng)
-                    if region.alpha is None
-                    else _tinted(picture, inside, region.alpha, rng)
+                image = image.copy()
+                image[inside] = (
+                    _noise(image, inside, rng) if region.alpha is None else _tinted(image, inside, region.alpha, rng)
                 )
-        return picture
+        return image
 
 
-def _noise(picture: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _noise(image: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 256, size=(int(inside.sum()), 3), dtype=np.uint8)
 
 
-def _tinted(
-    picture: np.ndarray, inside: np.ndarray, alpha: tuple[float, float], rng: np.random.Generator
-) -> np.ndarray:
+def _tinted(image: np.ndarray, inside: np.ndarray, alpha: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
     color = rng.integers(0, 256, size=3).astype(np.float32)
     strength = np.float32(rng.uniform(*alpha))
-    return np.clip(picture[inside] * (1 - strength) + color * strength, 0, 255).astype(np.uint8)
+    return np.clip(image[inside] * (1 - strength) + color * strength, 0, 255).astype(np.uint8)
 
 
 def _values(config: Mapping[str, Any], default: list[int]) -> tuple[int, ...]:

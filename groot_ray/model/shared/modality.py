@@ -1,4 +1,6 @@
-"""Modality configurations in NVIDIA's serialized form: which keys, which frames and which representation a tag is trained on."""
+"""Modality configurations in NVIDIA's serialized form: which keys, which frames and which representation a tag is
+trained on.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,9 @@ _CONFIG_KEYS = (
 class ActionConfig:
     """How the model sees one action key.
 
-    RELATIVE actions are differences to the current state of `state_key` (the action's own key when None): plain differences for
-    NON_EEF, rigid transforms for EEF poses in `format`. DELTA is kept as a word of the format and treated as ABSOLUTE.
+    RELATIVE actions are differences to the current state of `state_key` (the action's own key when None): plain
+    differences for NON_EEF, rigid transforms for EEF poses in `format`. DELTA exists in the format and is treated
+    as ABSOLUTE.
     """
 
     rep: Representation = "ABSOLUTE"
@@ -48,7 +51,8 @@ class ActionConfig:
 
 @dataclass(frozen=True)
 class ModalityConfig:
-    """Keys of one modality, in the order in which they are concatenated, and the frames (offsets from the current one) of each.
+    """Keys of one modality, in the order in which they are concatenated, and the frames (offsets from the current one)
+    of each.
 
     `sin_cos_embedding_keys` and `mean_std_embedding_keys` name keys that are not normalized by min and max.
     """
@@ -76,13 +80,13 @@ class ModalityConfig:
 
 
 ModalityConfigs = dict[str, ModalityConfig]
-"""One tag's configuration by modality: video, state, action, language and, where masks augment pictures, mask."""
+"""One tag's configuration by modality: video, state, action, language and, where masks augment images, mask."""
 
 
 def parse_modality_configs(data: Mapping[str, Any], where: str) -> ModalityConfigs:
-    """Read and check one tag's ``{video|state|action|language: {...}}``; values that are parsed already pass through.
+    """Read and check one tag's ``{video|state|action|language: {...}}``; already parsed values pass through.
 
-    `where` says in errors what is being read, such as ``tag gr1 in CHECKPOINT/processor_config.json``.
+    `where` names in errors what is being read, such as ``tag gr1 in CHECKPOINT/processor_config.json``.
 
     Raises:
         ConfigurationError: a modality or key is missing, unknown or contradictory.
@@ -96,7 +100,8 @@ def parse_modality_configs(data: Mapping[str, Any], where: str) -> ModalityConfi
     for modality, config in data.items():
         if modality not in (*REQUIRED_MODALITIES, "mask"):
             raise ConfigurationError(
-                f"the modality configuration of {where} has an unknown modality {modality!r}{did_you_mean(modality, REQUIRED_MODALITIES)}"
+                f"the modality configuration of {where} has an unknown modality "
+                f"{modality!r}{did_you_mean(modality, REQUIRED_MODALITIES)}"
             )
         configs[modality] = (
             config if isinstance(config, ModalityConfig) else _parse_config(config, f"{modality!r} of {where}")
@@ -107,7 +112,7 @@ def parse_modality_configs(data: Mapping[str, Any], where: str) -> ModalityConfi
 
 
 def modality_configs_json(configs: Mapping[str, ModalityConfig]) -> dict[str, Any]:
-    """One tag's configuration as plain JSON data, exactly as ``processor_config.json`` holds it."""
+    """One tag's configuration as plain JSON data, exactly as in ``processor_config.json``."""
     return {modality: config.to_json() for modality, config in configs.items()}
 
 
@@ -124,7 +129,7 @@ def _parse_config(data: Any, where: str) -> ModalityConfig:
     keys = _strings(data.get("modality_keys"), f"modality_keys of {where}")
     deltas = data.get("delta_indices")
     if not isinstance(deltas, Sequence) or not deltas or not all(type(d) is int for d in deltas):
-        raise ConfigurationError(f"delta_indices of {where} must be a list of whole numbers, not {deltas!r}")
+        raise ConfigurationError(f"delta_indices of {where} must be a list of integers, not {deltas!r}")
     config = ModalityConfig(
         delta_indices=tuple(deltas),
         modality_keys=keys,
@@ -163,7 +168,8 @@ def _parse_action(data: Any, where: str) -> ActionConfig:
     for key in data:
         if key not in (*_ACTION_CHOICES, "state_key"):
             raise ConfigurationError(
-                f"the action_config of {where} has an unknown entry {key!r}{did_you_mean(str(key), [*_ACTION_CHOICES, 'state_key'])}"
+                f"the action_config of {where} has an unknown entry "
+                f"{key!r}{did_you_mean(str(key), [*_ACTION_CHOICES, 'state_key'])}"
             )
     chosen = {}
     defaults = ActionConfig()
@@ -185,7 +191,8 @@ def _parse_action(data: Any, where: str) -> ActionConfig:
 def _check_language(config: ModalityConfig, where: str) -> None:
     if len(config.modality_keys) != 1 or config.delta_indices != (0,):
         raise ConfigurationError(
-            f"the language of {where} must be one key with delta_indices [0], not {list(config.modality_keys)} with {list(config.delta_indices)}"
+            f"the language of {where} must be one key with delta_indices [0], not {list(config.modality_keys)} with "
+            f"{list(config.delta_indices)}"
         )
 
 
@@ -199,12 +206,14 @@ def _check_actions(configs: ModalityConfigs, where: str) -> None:
         reference = action.state_key or key
         if reference not in states:
             raise ConfigurationError(
-                f"action {key!r} of {where} is RELATIVE to state {reference!r}, which is no state key{did_you_mean(reference, states)}; "
+                f"action {key!r} of {where} is RELATIVE to state {reference!r}, which is not a state "
+                f"key{did_you_mean(reference, states)}; "
                 f"name one of {', '.join(states)} as its state_key, or say ABSOLUTE"
             )
         if action.type == "EEF" and action.format not in POSE_DIMS:
             raise ConfigurationError(
-                f"action {key!r} of {where} is a RELATIVE end-effector pose without a format; say {' or '.join(POSE_DIMS)}"
+                f"action {key!r} of {where} is a RELATIVE end-effector pose without a format; say "
+                f"{' or '.join(POSE_DIMS)}"
             )
 
 

@@ -1,8 +1,8 @@
 """Rotations and rigid transforms in batches: rot6d, rotation vectors, and poses relative to a reference pose.
 
-Poses are ``[xyz(3), rot6d(6)]`` or ``[xyz(3), rotvec(3)]``. rot6d is the first two ROWS of the rotation matrix, row-major, and
-is read back by Gram-Schmidt (Zhou et al., "On the Continuity of Rotation Representations in Neural Networks", CVPR 2019).
-Results are float64. Lengths are in the data's own unit (meters), rotation vectors in radians.
+Poses are ``[xyz(3), rot6d(6)]`` or ``[xyz(3), rotvec(3)]``. rot6d is the first two ROWS of the rotation matrix,
+row-major, and is read back by Gram-Schmidt (Zhou et al., "On the Continuity of Rotation Representations in Neural
+Networks", CVPR 2019). Results are float64. Lengths are in the data's own unit (meters), rotation vectors in radians.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _NEXT, _LAST = [1, 2, 0], [2, 0, 1]  # the axes after and before x, y and z
 def rot6d_to_matrix(rot6d: np.ndarray) -> np.ndarray:
     """Rotation matrices float64 [..., 3, 3] from rot6d [..., 6].
 
-    float32 values are made orthogonal in float32 and then moved to the nearest rotation in float64: of the rotations within rounding
-    this is the one that the reference takes.
+    float32 values are made orthogonal in float32 and then moved to the nearest rotation in float64; among the rotations
+    within rounding, this is the one that the reference computes.
 
     Raises:
-        DataError: a row is zero, or both point the same way, so that no rotation is described.
+        DataError: a row is zero, or both are parallel, so they describe no rotation.
     """
     rows = np.asarray(rot6d)
     if rows.dtype != np.float32:
@@ -30,14 +30,14 @@ def rot6d_to_matrix(rot6d: np.ndarray) -> np.ndarray:
     first = _unit(rows[..., :3])
     second = rows[..., 3:]
     second = _unit(second - _dot(first, second) * first)
-    # Written out: np.cross takes ten times as long on arrays of this size, and the loader does this for each sample.
+    # Written out because np.cross is ten times as slow on arrays of this size, and the loader does this per sample.
     third = first[..., _NEXT] * second[..., _LAST] - first[..., _LAST] * second[..., _NEXT]
     matrix = np.stack([first, second, third], axis=-2)
     return matrix if matrix.dtype == np.float64 else _nearest_rotation(matrix.astype(np.float64))
 
 
 def matrix_to_rot6d(matrix: np.ndarray) -> np.ndarray:
-    """rot6d [..., 6] from rotation matrices [..., 3, 3]."""
+    """rot6d [..., 6] from float rotation matrices [..., 3, 3], of the same dtype."""
     return matrix[..., :2, :].reshape(*matrix.shape[:-2], 6)
 
 
@@ -49,16 +49,17 @@ def rotvec_to_matrix(rotvec: np.ndarray) -> np.ndarray:
     x, y, z = rotvec[..., 0], rotvec[..., 1], rotvec[..., 2]
     cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = -z, y, -x
     cross[..., 1, 0], cross[..., 2, 0], cross[..., 2, 1] = z, -y, x
-    # sinc keeps both factors exact towards the angle zero, where sin(a) / a and (1 - cos(a)) / a^2 would divide by zero.
+    # sinc keeps both factors exact near the angle zero, where sin(a) / a and (1 - cos(a)) / a^2 would divide by
+    # zero.
     sin_part = np.sinc(angle / np.pi)
     cos_part = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
     return np.eye(3) + sin_part * cross + cos_part * (cross @ cross)
 
 
 def matrix_to_rotvec(matrix: np.ndarray) -> np.ndarray:
-    """Rotation vectors [..., 3] (radians, length 0 to pi) from rotation matrices [..., 3, 3].
+    """Rotation vectors float64 [..., 3] (radians, length 0 to pi) from rotation matrices [..., 3, 3].
 
-    By way of the quaternion component that is largest, which stays exact near the angles 0 and pi (Shepperd 1978).
+    Uses the largest quaternion component, which stays exact near the angles 0 and pi (Shepperd 1978).
     """
     m = np.asarray(matrix, dtype=np.float64)
     flat = m.reshape(-1, 3, 3)
@@ -89,7 +90,10 @@ def pose_to_transform(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def transform_to_pose(rotation: np.ndarray, translation: np.ndarray, dims: int) -> np.ndarray:
-    """Poses [..., dims], 9 with rot6d or 6 with rotation vectors, of rotations [..., 3, 3] and translations [..., 3]."""
+    """Poses [..., dims] of float rotations [..., 3, 3] and translations [..., 3].
+
+    `dims` is 9 with rot6d or 6 with rotation vectors (radians).
+    """
     turned = matrix_to_rot6d(rotation) if dims == 9 else matrix_to_rotvec(rotation)
     return np.concatenate([translation, turned], axis=-1)
 
@@ -104,7 +108,7 @@ def relative_pose(pose: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def absolute_pose(pose: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The inverse of `relative_pose`: T_reference T_pose for poses [..., H, D] and a reference [..., D]."""
+    """The inverse of `relative_pose`: T_reference T_pose, float64 [..., H, D], for a reference [..., D]."""
     rotation, translation = pose_to_transform(pose)
     rotation_ref, translation_ref = pose_to_transform(reference[..., None, :])
     moved = (rotation_ref @ translation[..., None])[..., 0] + translation_ref
@@ -122,7 +126,9 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _dot(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Scalar products [..., 1], summed in float64 and rounded to the vectors' dtype, as BLAS does it for short vectors."""
+    """Scalar products [..., 1], summed in float64 and rounded to the vectors' dtype, as BLAS does it for short
+    vectors.
+    """
     return (one * other).sum(-1, keepdims=True, dtype=np.float64).astype(one.dtype)
 
 

@@ -1,8 +1,8 @@
 """Writing safetensors files tensor by tensor.
 
-The bytes are those of the safetensors library. Unlike its `save_file`, this holds little on the CPU and holds up nobody while it copies
-and writes (Python's lock is free, and copies from a GPU go through pinned memory), so that a training goes on at its pace while its
-checkpoint is written; files get the usual permissions.
+The bytes are those of the safetensors library. Unlike its `save_file`, this needs little CPU memory and blocks nobody
+while it copies and writes (it releases Python's lock, and copies from a GPU go through pinned memory), so training
+continues at full speed while its checkpoint is written. Files get the usual permissions.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _NAMES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-STAGING = 64 << 20  # bytes of each of the buffers that tensors of a GPU go through
-# The library puts wide types first, so that every tensor is aligned, and among equally wide ones follows this order.
+STAGING = 64 << 20  # bytes of each pinned buffer for GPU tensors
+# The library writes wide types first, so that every tensor is aligned, and equally wide ones in this order.
 _ORDER = {
     name: position
     for position, name in enumerate(("I64", "F64", "F32", "I32", "BF16", "F16", "I16", "I8", "U8", "BOOL"))
@@ -40,7 +40,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Map
     """Write `tensors`, of any device, as a safetensors file.
 
     Raises:
-        KeyError: a tensor's dtype is none that such files hold here.
+        KeyError: a tensor's dtype is not supported.
     """
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), _ORDER[_NAMES[tensors[name].dtype]], name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
@@ -60,10 +60,11 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Map
 
 
 def _pieces(tensors: Iterable[torch.Tensor]) -> Iterator[memoryview]:
-    """The bytes of the tensors, one after the other; each piece is good until the next is asked for.
+    """The bytes of the tensors, one after the other; each piece is valid until the next is requested.
 
-    A copy from a GPU to ordinary memory keeps the driver from starting what other threads ask of it, which makes a training three times
-    as slow; so such tensors come in parts through two buffers of pinned memory, one of them being filled while the other is written.
+    A copy from a GPU to pageable memory keeps the driver from launching other threads' work, which makes training three
+    times as slow. Such tensors therefore come in parts through two buffers of pinned memory: one is filled while the
+    other is written.
     """
     buffers: deque[torch.Tensor] = deque()
     filled: deque[tuple[torch.Tensor, torch.cuda.Event]] = deque()

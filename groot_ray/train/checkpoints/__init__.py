@@ -1,1 +1,4 @@
-"""What a run keeps in storage: checkpoints, optimizer state, the run's folder, and the thread that saves."""
+"""A run's data in storage: its folder, its checkpoints, and the thread that saves them.
+
+May import `order` and `step`, never Ray; stages and evaluate read runs through it.
+"""

@@ -1,4 +1,4 @@
-"""``experiment_cfg/`` in a run's folder and its checkpoints: what was trained, on what, and how, in the names of NVIDIA's launcher."""
+"""``experiment_cfg/`` of a checkpoint: model, data and options of the run, under the names of NVIDIA's launcher."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from groot_ray.model.shared.tags import tag_value
 from groot_ray.train.checkpoints.checkpoint import write_json
 
 if TYPE_CHECKING:
-    from groot_ray.model.n1d6.config import Gr00tConfig
-    from groot_ray.model.n1d6.processor import Processor
+    from groot_ray.model.family import ModelConfig, Processor
 
 FOLDER = "experiment_cfg"
 CONF = f"{FOLDER}/conf.yaml"
@@ -21,7 +20,7 @@ CONF = f"{FOLDER}/conf.yaml"
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Where a run's data and weights came from."""
+    """Origin of a run's data and weights, and its options."""
 
     dataset: str
     output: str
@@ -31,8 +30,8 @@ class RunRecord:
     modality_configs: Mapping[str, Any]
 
 
-def write_experiment_cfg(folder: Path, record: RunRecord, config: Gr00tConfig, processor: Processor) -> None:
-    """Write the five files below `folder`; the YAML is plain, without python objects."""
+def write_experiment_cfg(folder: Path, record: RunRecord, config: ModelConfig, processor: Processor) -> None:
+    """Write the five files below `folder`; the YAML is plain, without Python objects."""
     import yaml
 
     training, model = record.training.model_dump(mode="json"), record.model.model_dump(mode="json")

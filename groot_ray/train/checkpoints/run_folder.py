@@ -1,12 +1,12 @@
-"""A run's folder in storage: its identity, its phases, its checkpoints, and what of them is kept.
+"""A run's folder in storage: its identity, phases and checkpoints, and which checkpoints are kept.
 
-    run.json                 what the run trains, on what, with which options; created once
-    phases/1.json ...        the learning rate's phases, one more for each change of max_steps
-    checkpoint-<step>/       for people and serving; newest `save_total_limit`, and `keep_steps`
-    recovery/step-<step>/    only for going on after a failure; two at most, none once the run is done
-    stop.json                a person's request to save and stop
+    run.json                 model, data and options of the run; created once
+    phases/1.json ...        phases of the learning rate, a new one for each change of max_steps
+    checkpoint-<step>/       for serving: the newest `save_total_limit`, and `keep_steps`
+    recovery/step-<step>/    for resuming after a failure: at most two, none once the run is done
+    stop.json                the user's request to save and stop
 
-A checkpoint counts when its manifest.json is there, which is written last and removed first.
+A checkpoint is committed by its manifest.json, which is written last and removed first.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from groot_ray.differences import differences
 from groot_ray.errors import ConfigurationError
 from groot_ray.storage import Location
 from groot_ray.storage.manifest import MANIFEST, Manifest, read_manifest
@@ -33,7 +34,7 @@ _RECOVERY = re.compile(r"step-(\d+)")
 
 @dataclass(frozen=True)
 class Saved:
-    """A committed checkpoint; `resume` are its files that only going on needs, which older checkpoints lose."""
+    """A committed checkpoint."""
 
     kind: Literal["checkpoint", "recovery"]
     step: int
@@ -42,61 +43,61 @@ class Saved:
 
     @property
     def resume(self) -> list[str]:
-        """Names of the files that only going on needs."""
+        """Names of the files that serve only to resume; older checkpoints lose them."""
         return list(self.manifest.made.get("resume", []))
 
 
 class RunFolder:
-    """The folder of one run, and nothing of what is in its checkpoints."""
+    """The folder of one run. `checkpoint` and `saver` handle the contents of a checkpoint."""
 
     def __init__(self, output: Location) -> None:
         self.output = output
 
     def checkpoint(self, step: int) -> Location:
-        """Where the checkpoint of a step belongs."""
+        """Location of a step's checkpoint."""
         return self.output / f"checkpoint-{step}"
 
     def recovery(self, step: int) -> Location:
-        """Where the recovery checkpoint of a step belongs."""
+        """Location of a step's recovery checkpoint."""
         return self.output / RECOVERY / f"step-{step}"
 
     # Identity and phases.
 
     def pin(self, identity: dict[str, Any]) -> None:
-        """Write down what the run is, or check that it is the one that was written down.
+        """Record the run's identity, or check it against the recorded one.
 
         Raises:
-            ConfigurationError: the folder holds another run; the sentence names what differs.
+            ConfigurationError: the folder holds another run; the message names what differs.
         """
         location = self.output / RUN
         if location.create_json(identity):
             return
-        standing = location.read_json()
-        different = differences(standing, identity)
+        different = [str(difference) for difference in differences(location.read_json(), identity)]
         if different:
+            more = " and more" if len(different) > 4 else ""
             raise ConfigurationError(
-                f"{self.output.uri} holds a run with {'; '.join(different[:4])}{' and more' if len(different) > 4 else ''}; "
-                "use another output folder, the same options, or --force to begin anew"
+                f"{self.output.uri} holds a run with {'; '.join(different[:4])}{more}; "
+                "use another output folder, the same options, or --force to start over"
             )
 
     def phases(self) -> list[Phase]:
-        """The phases so far, none before the first start."""
+        """The phases so far; empty before the first start."""
         found = [entry for entry in (self.output / PHASES).list(recursive=False) if entry.relative.endswith(".json")]
         numbers = sorted(int(entry.relative[:-5]) for entry in found if entry.relative[:-5].isdigit())
         return [Phase.from_json((self.output / PHASES / f"{number}.json").read_json()) for number in numbers]
 
     def plan_phases(self, max_steps: int) -> list[Phase]:
-        """The phases of a run that is to go to `max_steps`; a new one is written down where that is a change.
+        """The phases of a run that trains until `max_steps`; records a new one if `max_steps` has changed.
 
         Raises:
-            ConfigurationError: the run has gone further already.
+            ConfigurationError: the run has already trained more steps.
         """
-        newest = self.newest()
-        reached = newest.step if newest else 0
+        reached = self.reached()
         before = self.phases()
         if max_steps < reached:
             raise ConfigurationError(
-                f"the run in {self.output.uri} has reached step {reached}, more than max_steps {max_steps}; raise max_steps or use another output folder"
+                f"the run in {self.output.uri} has reached step {reached}, more than max_steps {max_steps}; "
+                "raise max_steps or use another output folder"
             )
         phases = next_phases(before, reached, max_steps)
         if phases != before and not (self.output / PHASES / f"{len(phases)}.json").create_json(phases[-1].to_json()):
@@ -104,7 +105,7 @@ class RunFolder:
         return phases
 
     def clear(self) -> None:
-        """Remove the run, to begin anew."""
+        """Remove the run, to start over."""
         for saved in [*self.checkpoints(), *self.recoveries()]:
             self.remove(saved.folder)
         for name in (PHASES, RECOVERY, "tensorboard"):
@@ -123,26 +124,38 @@ class RunFolder:
         return self._committed(self.output / RECOVERY, _RECOVERY, "recovery")
 
     def newest(self) -> Saved | None:
-        """The committed checkpoint of either kind that a run goes on from: the one of the highest step with all its files."""
+        """The checkpoint that a run resumes from: the newest complete one, regular or recovery."""
         found = sorted([*self.recoveries(), *self.checkpoints()], key=lambda saved: saved.step)
-        whole = (saved for saved in reversed(found) if all((saved.folder / name).exists() for name in saved.resume))
-        return next(whole, None)
+        complete = (saved for saved in reversed(found) if all((saved.folder / name).exists() for name in saved.resume))
+        return next(complete, None)
+
+    def reached(self) -> int:
+        """The step that a run resumes from; 0 for a new run."""
+        newest = self.newest()
+        return newest.step if newest is not None else 0
 
     def finished(self, max_steps: int) -> Saved | None:
-        """The checkpoint with which a run to `max_steps` ended, if it has."""
+        """The last checkpoint of a run of `max_steps`; None if it has not ended."""
         saved = next((saved for saved in self.checkpoints() if saved.step == max_steps), None)
         return saved if saved is not None and saved.manifest.made.get("max_steps") == max_steps else None
 
     def sweep(self) -> None:
-        """Remove what killed saves have left: folders without a manifest. Only the holder of the run's lease may."""
+        """Remove the leftovers of killed saves: folders without a manifest.
+
+        Only the holder of the run's lease may call this.
+        """
         for folder in self._named(self.output, _CHECKPOINT) | self._named(self.output / RECOVERY, _RECOVERY):
             if not (folder / MANIFEST).exists():
-                log.info("removing the unfinished %s", folder.uri)
+                log.info("removing the incomplete checkpoint %s", folder.uri)
                 folder.delete_tree()
 
     def retain(self, save_total_limit: int, keep_steps: Collection[int]) -> None:
-        """Remove checkpoints beyond the newest `save_total_limit` (those of `keep_steps` stay and do not count), optimizer states
-        of all but the newest two, and recovery checkpoints that are superseded."""
+        """Remove superseded checkpoints.
+
+        These are checkpoints beyond the newest `save_total_limit`, where those of `keep_steps` stay and do not count;
+        the optimizer states of all but the newest two; recovery checkpoints beyond the newest two or older than a
+        regular one.
+        """
         checkpoints = self.checkpoints()
         limited = [saved for saved in checkpoints if saved.step not in keep_steps]
         gone = limited[: max(len(limited) - save_total_limit, 0)]
@@ -160,14 +173,14 @@ class RunFolder:
 
     @staticmethod
     def remove(folder: Location) -> None:
-        """Remove a checkpoint; it stops counting at once, whatever happens to the rest."""
+        """Remove a checkpoint; without its manifest it no longer counts, even if the rest fails."""
         (folder / MANIFEST).delete()
         folder.delete_tree()
 
     # Stopping.
 
     def stop_requested(self) -> bool:
-        """Whether a person has asked the run to save and stop."""
+        """Whether the user has asked the run to save and stop."""
         return (self.output / STOP).exists()
 
     def request_stop(self) -> None:
@@ -175,7 +188,7 @@ class RunFolder:
         (self.output / STOP).write_json({"stop": True})
 
     def clear_stop(self) -> None:
-        """Starting again is taking the request back."""
+        """Withdraw the request, as a new start of the run does."""
         (self.output / STOP).delete()
 
     # Inner steps.
@@ -194,20 +207,3 @@ class RunFolder:
             if match and manifest is not None:
                 found.append(Saved(kind, int(match.group(1)), folder, manifest))
         return sorted(found, key=lambda saved: saved.step)
-
-
-def differences(standing: Any, wanted: Any, place: str = "") -> list[str]:
-    """What two pieces of plain data differ in, as ``name old, not new``."""
-    if isinstance(standing, dict) and isinstance(wanted, dict):
-        keys = [*standing, *(key for key in wanted if key not in standing)]
-        return [
-            text
-            for key in keys
-            for text in differences(standing.get(key), wanted.get(key), f"{place}.{key}" if place else str(key))
-        ]
-    return [] if standing == wanted else [f"{place} {_short(standing)}, not {_short(wanted)}"]
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,4 +1,4 @@
-"""Saving while training goes on: a snapshot is written, uploaded and committed by a thread of the first worker."""
+"""Saves checkpoints during training: a thread of the first worker writes, uploads and commits snapshots."""
 
 from __future__ import annotations
 
@@ -12,46 +12,42 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from groot_ray import __version__
 from groot_ray.errors import StoppedError
 from groot_ray.progress import format_duration, format_size
 from groot_ray.storage import Location, open_location
+from groot_ray.storage.lease import Lease
 from groot_ray.storage.local import explained_write
 from groot_ray.storage.manifest import MANIFEST, FileRecord, Manifest, commit_manifest, record_files
 from groot_ray.train.checkpoints.checkpoint import OPTIMIZER, Snapshot, write_snapshot
 from groot_ray.train.checkpoints.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from groot_ray.model.n1d6.network import Gr00tN1d6
+    from groot_ray.model.family import ModelConfig
 
 log = logging.getLogger(__name__)
 
 
-class Lease(Protocol):
-    """The right to write into a run's folder; picklable."""
-
-    def check(self) -> None:
-        """Raise TemporaryFailureError when another attempt has taken over, StoppedError when a person asks to stop."""
-        ...
-
-
 class Saver:
-    """Writes snapshots one after the other; a failed one is raised at the next call.
+    """Writes snapshots one after the other; if one fails, the next call raises its error.
 
     Args:
-        companions: writes what a served checkpoint needs beside the weights (processor, tokenizer, copies of the options) into a folder.
+        key: hash of the run's identity, for the manifests.
+        config: the model's configuration, which becomes config.json.
+        companions: writes what serving needs besides the weights (processor, tokenizer, options) into a
+            folder.
         lease: checked before each commit.
         cache: folder on this machine for checkpoints on their way to S3.
-        committed: told of each committed checkpoint.
+        committed: called after each commit.
     """
 
     def __init__(
         self,
         run: RunFolder,
         key: str,
-        model: Gr00tN1d6,
+        config: ModelConfig,
         companions: Callable[[Path], None],
         lease: Lease,
         cache: Path,
@@ -61,7 +57,7 @@ class Saver:
     ) -> None:
         self._run = run
         self._key = key
-        self._model = model
+        self._config = config
         self._companions = companions
         self._lease = lease
         self._cache = cache
@@ -77,18 +73,18 @@ class Saver:
         return self._pending is not None and not self._pending.done()
 
     def save(self, snapshot: Snapshot) -> None:
-        """Begin to save; waits until the snapshot before is committed."""
+        """Start saving once the previous snapshot is committed."""
         self.wait()
         self._pending = self._thread.submit(self._write, snapshot)
 
     def wait(self) -> None:
-        """Wait until everything is committed; raises what went wrong."""
+        """Wait until everything is committed; raises the error of a failed save."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
 
     def close(self) -> None:
-        """End the thread, after what it is writing."""
+        """Finish the current write and stop the thread."""
         self._thread.shutdown(wait=True)
 
     def _write(self, snapshot: Snapshot) -> None:
@@ -110,7 +106,7 @@ class Saver:
         self._committed(snapshot, target)
 
     def _fill(self, target: Location, snapshot: Snapshot) -> list[FileRecord]:
-        """Write all files; straight into the folder where that is on this machine, since only the manifest makes it count."""
+        """Write all files; if local, directly into the folder, since it counts only once it has a manifest."""
         if target.is_local:
             shutil.rmtree(target.path, ignore_errors=True)
             try:
@@ -125,14 +121,14 @@ class Saver:
         with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=self._cache) as folder:
             files = self._make(Path(folder), snapshot)
             target.delete_tree()
-            # The weights go first and what makes the folder look like a checkpoint last.
+            # Weights first; the small files that make the folder look like a checkpoint come last.
             for file in sorted(files, key=lambda file: file.size, reverse=True):
                 (target / file.path).upload(Path(folder) / file.path)
         return files
 
     def _make(self, folder: Path, snapshot: Snapshot) -> list[FileRecord]:
         with explained_write(str(folder)):
-            write_snapshot(snapshot, self._model, folder)
+            write_snapshot(snapshot, self._config, folder)
             if snapshot.kind == "checkpoint":
                 self._companions(folder)
         paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
@@ -152,19 +148,22 @@ class Saver:
         return Manifest(stage=snapshot.kind, key=self._key, version=__version__, made=made, files=len(files), size=size)
 
     def _may_commit(self) -> None:
-        """Raise when the run is another attempt's now; a request to stop is no reason not to keep what has been trained."""
+        """Raise if another attempt has taken over the run.
+
+        A stop request is ignored, so that trained steps are kept.
+        """
         with suppress(StoppedError):
             self._lease.check()
 
 
 def sync(path: Path) -> None:
-    """Bring a file to the disk, so that a machine that loses power keeps no manifest without its files."""
+    """Flush a file to disk, so that a power failure leaves no manifest without its files."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 
 
 def weights_hash(files: Collection[FileRecord]) -> str:
-    """One sha256 over the names and hashes of the weight files: what a consumer's key holds."""
+    """One sha256 over the names and hashes of the weight files; keys of later stages contain it."""
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.path):
         if file.path.endswith(".safetensors") and file.path != OPTIMIZER:

@@ -1,7 +1,7 @@
-"""A seeded permutation in closed form: any element without making the others, so that a resumed run needs no list of what was seen.
+"""A seeded permutation in closed form: any element is computed alone, so a resumed run needs no list of seen samples.
 
-A Feistel network permutes the numbers of the next power of four; numbers outside [0, n) are sent through it again until they fall
-inside ("cycle walking", Black and Rogaway 2002), which keeps it a permutation of [0, n).
+A Feistel network permutes the numbers below the next power of four. Numbers outside [0, n) go through it again until
+they fall inside ("cycle walking", Black and Rogaway 2002), which keeps it a permutation of [0, n).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ _WORD = (1 << 64) - 1
 
 
 def permute(index: np.ndarray, n: int, key: int) -> np.ndarray:
-    """The elements at `index` of the permutation of ``range(n)`` that `key` names.
+    """The elements at `index` of the permutation of ``range(n)`` selected by `key`.
 
     Args:
         index: int64 [...], each in [0, n).
         n: size of the set, 1 to 2^62.
-        key: any number; its lowest 64 bits count.
+        key: any integer; its lowest 64 bits are used.
 
     Returns:
         int64 [...], each in [0, n).
@@ -34,7 +34,7 @@ def permute(index: np.ndarray, n: int, key: int) -> np.ndarray:
 
 
 def combine(*numbers: int) -> int:
-    """One 64-bit key of several numbers; their order matters."""
+    """Hash several integers into one 64-bit key; their order matters."""
     key = 0
     for number in numbers:
         key = _mix_number(key ^ _mix_number(number & _WORD))
@@ -58,7 +58,8 @@ def _mix(values: np.ndarray) -> np.ndarray:
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    mixed: np.ndarray = values ^ (values >> np.uint64(31))
+    return mixed
 
 
 def _mix_number(value: int) -> int:

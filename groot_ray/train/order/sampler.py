@@ -1,8 +1,9 @@
-"""Which sample is drawn when: a pure function of (seed, draw).
+"""Which sample is drawn at which position, as a pure function of (seed, draw).
 
-The draws of a run are numbered through: optimizer step `s` with a global batch of `B` samples takes the draws ``s * B`` to
-``s * B + B - 1``. The samples of all episodes are numbered through too, and each pass over them has a permutation of its own.
-The global batch is cut from that order first and dealt to workers and micro-batches afterwards, so that neither changes what is seen.
+The draws of a run are numbered consecutively: optimizer step `s` with a global batch of `B` samples takes the draws ``s
+* B`` to ``s * B + B - 1``. The samples of all episodes are numbered consecutively too, and each pass over them has its
+own permutation. The global batch is cut from that order first and then divided among workers and micro-batches, so
+that neither changes which samples a step sees.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from groot_ray.train.order.permutation import combine, permute
 
 @dataclass(frozen=True)
 class Draw:
-    """One sample of a step: `position` in the global batch, `episode` (position in the dataset's list) and `start` frame."""
+    """One sample of a step: `position` in the global batch, `episode` (position in the dataset), frame `start`."""
 
     position: int
     episode: int
@@ -26,24 +27,25 @@ class Draw:
 
 
 class SampleOrder:
-    """The endless order in which the samples of a dataset are drawn."""
+    """The infinite order in which the samples of a dataset are drawn."""
 
     def __init__(self, lengths: Sequence[int], seed: int) -> None:
-        """Make the order.
+        """Define the order.
 
         Args:
-            lengths: number of samples of each episode; episodes without any are passed over.
+            lengths: number of samples of each episode; may be 0.
             seed: the run's seed.
 
         Raises:
-            DataError: there is no sample at all.
+            DataError: there is no sample.
         """
         self.seed = seed
         self._ends = np.cumsum(np.asarray(lengths, dtype=np.int64))
         self.size = int(self._ends[-1]) if len(self._ends) else 0
         if self.size == 0:
             raise DataError(
-                "the dataset has no sample to train on: every episode is shorter than the action horizon; set tail: mask or add episodes"
+                "the dataset has no sample to train on: every episode is shorter than the action horizon; "
+                "set tail: mask or add episodes"
             )
 
     def samples(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,9 +63,10 @@ class SampleOrder:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How a global batch is dealt: `workers` times `accumulation` micro-batches, equal within one sample.
+    """How a global batch is divided: `workers` times `accumulation` micro-batches whose sizes differ by at most one.
 
-    The reference reads its flags differently: there a step has ``global_batch_size * gradient_accumulation_steps`` samples.
+    The reference interprets the flags differently: a step has ``global_batch_size * gradient_accumulation_steps``
+    samples.
     """
 
     global_batch_size: int
@@ -74,8 +77,9 @@ class BatchPlan:
         pieces = self.workers * self.accumulation
         if self.global_batch_size < pieces:
             raise ConfigurationError(
-                f"global_batch_size {self.global_batch_size} is too small for {self.workers} workers with {self.accumulation} "
-                f"micro-batches each; use at least {pieces}, or fewer workers or gradient_accumulation_steps"
+                f"global_batch_size {self.global_batch_size} is too small for {self.workers} workers with "
+                f"{self.accumulation} micro-batches each; use at least {pieces}, or fewer workers or "
+                "gradient_accumulation_steps"
             )
 
     def positions(self, rank: int, micro: int) -> range:
@@ -85,18 +89,18 @@ class BatchPlan:
         return range(piece * self.global_batch_size // pieces, (piece + 1) * self.global_batch_size // pieces)
 
     def describe(self) -> str:
-        """One sentence for the log: what a step is made of, and what the reference would make of the same flags."""
+        """One sentence for the log: the samples of a step, here and in the reference with the same flags."""
         pieces = self.workers * self.accumulation
         low, high = self.global_batch_size // pieces, -(-self.global_batch_size // pieces)
         micro = str(low) if low == high else f"{low} to {high}"
         sentence = (
-            f"a step has {self.global_batch_size} samples (global_batch_size): {self.workers} workers x {self.accumulation} "
-            f"micro-batches of {micro}"
+            f"a step has {self.global_batch_size} samples (global_batch_size): "
+            f"{self.workers} workers x {self.accumulation} micro-batches of {micro}"
         )
         if self.accumulation > 1:
             sentence += (
-                f"; GR00T N1.6's launcher would make it {self.global_batch_size * self.accumulation}, because there "
-                "gradient_accumulation_steps multiplies global_batch_size"
+                f"; with NVIDIA's launcher it would have {self.global_batch_size * self.accumulation}, "
+                "because gradient_accumulation_steps multiplies global_batch_size there"
             )
         return sentence
 

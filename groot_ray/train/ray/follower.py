@@ -1,4 +1,4 @@
-"""Following the workers of a run from outside: progress, log lines, and the error to raise."""
+"""Follows the workers of a run from outside: progress, log lines, and the error to raise."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SHORTAGE_SECONDS = 30.0
 
 
 class Follower:
-    """Turns the workers' events into progress, log lines and the error to raise; lives over several starts of the workers.
+    """Turns the workers' events into progress, log lines and the error to raise, across restarts of the workers.
 
-    `resources` gives how much of a kind (CPU, GPU) Ray has, and how much of it is free.
+    `resources` returns how much of a kind (CPU, GPU) Ray has, and how much of it is free.
     """
 
     def __init__(self, progress: Progress, max_steps: int, resources: Callable[[str], tuple[float, float]]) -> None:
@@ -31,22 +31,22 @@ class Follower:
         self._workers, self._use_gpu = 1, False
 
     def begin(self, workers: int, use_gpu: bool) -> None:
-        """The workers are being started."""
+        """Note that the workers are about to start."""
         self.error = None
-        self._begun, self._started = time.monotonic(), workers == 0  # in this process there is nothing to wait for
+        self._begun, self._started = time.monotonic(), workers == 0  # without workers, there is nothing to wait for
         self._workers, self._use_gpu = workers, use_gpu
 
     def take(self, events: Sequence[dict[str, Any]]) -> None:
-        """Take the events of the last moments."""
+        """Process new events."""
         for event in events:
             self._started = True
             getattr(self, f"_on_{event['kind']}")(event)
         if not self._started and time.monotonic() - self._begun > SHORTAGE_SECONDS:
             self._started = True
-            self._tell_shortage()
+            self._warn_of_shortage()
 
     def _on_up(self, event: dict[str, Any]) -> None:
-        """A worker has started, and puts its model together now."""
+        """A worker has started and is building its model."""
 
     def _on_log(self, event: dict[str, Any]) -> None:
         logging.getLogger(event["logger"]).log(event["level"], "%s", event["text"])
@@ -66,7 +66,8 @@ class Follower:
         )
         remaining = self._progress.snapshot().remaining
         log.info(
-            "step %d/%d: loss %.5f, learning rate %.3g, gradient norm %.3g, %.1f samples/s, %.0f %% of the time waiting for data%s",
+            "step %d/%d: loss %.5f, learning rate %.3g, gradient norm %.3g, %.1f samples/s, "
+            "%.0f %% of the time waiting for data%s",
             event["step"], self._max_steps, event["loss"], event["learning_rate"], event["grad_norm"],
             event["samples_per_second"], 100 * event["data_wait"],
             f", {format_duration(remaining)} left" if remaining else "",
@@ -76,14 +77,14 @@ class Follower:
         self._progress.note(saved=event["step"])
 
     def _on_error(self, event: dict[str, Any]) -> None:
-        # A worker that fails takes others with it; what a person has asked for, or got wrong, goes before what follows from it.
+        # One failing worker makes others fail: an error of the user explains the lost workers that follow it.
         if self.error is None or isinstance(self.error, TemporaryFailureError):
             self.error = event["error"]
 
-    def _tell_shortage(self) -> None:
+    def _warn_of_shortage(self) -> None:
         kind = "GPU" if self._use_gpu else "CPU"
         has, free = self._resources(kind)
         log.warning(
-            "no training worker has started yet: %d %ss are needed, Ray has %g and %g are free; waiting",
+            "no training worker has started yet: %d %ss are needed, Ray has %g, of which %g are free; waiting",
             self._workers, kind, has, free,
         )  # fmt: skip

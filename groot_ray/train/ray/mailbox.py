@@ -1,4 +1,7 @@
-"""What training workers tell the launcher. A module of its own, since its actor's process imports what is in it, and nothing of torch's."""
+"""Carries events from the training workers to the launcher.
+
+The mailbox's actor imports this module, so it must not import torch.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,23 @@ from groot_ray.errors import GrootRayError, TemporaryFailureError
 
 
 class MailboxLostError(GrootRayError):
-    """The mailbox's process is gone, and with it what the workers had told; they may still be at work, so the run has to end first."""
+    """The mailbox's process and its events were lost. Workers may still be running, so this run has to end first."""
 
     exit_code = TemporaryFailureError.exit_code
 
 
 class Mailbox:
-    """Holds what workers tell until the launcher takes it; an actor, or an object between two threads."""
+    """Holds the workers' events until the launcher takes them; an actor, or an object shared by two threads."""
 
     def __init__(self) -> None:
         self._events: deque[dict[str, Any]] = deque()
 
     def put(self, event: dict[str, Any], wait: bool = False) -> None:
-        """Put an event in; it is there when this returns."""
+        """Add an event."""
         self._events.append(event)
 
     def take(self) -> list[dict[str, Any]]:
-        """What has come since the last time."""
+        """The events since the last call."""
         return [self._events.popleft() for _ in range(len(self._events))]
 
     def close(self) -> None:
@@ -33,17 +36,21 @@ class Mailbox:
 
 
 class RemoteMailbox:
-    """A mailbox in an actor of its own, for workers in other processes; on this process's node, so that no lost worker takes it along."""
+    """A mailbox in an actor, for workers in other processes.
+
+    The actor runs on this process's node, so that it survives the loss of other nodes.
+    """
 
     def __init__(self) -> None:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._actor = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox).remote()
+        options: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": here}
+        self._actor: Any = ray.remote(**options)(Mailbox).remote()
 
     def put(self, event: dict[str, Any], wait: bool = False) -> None:
-        """Send an event; with `wait` it has arrived when this returns."""
+        """Send an event; with `wait`, it has arrived when this returns."""
         import ray
 
         sent = self._actor.put.remote(event)
@@ -51,18 +58,20 @@ class RemoteMailbox:
             ray.get(sent)
 
     def take(self) -> list[dict[str, Any]]:
-        """What has come since the last time.
+        """The events since the last call.
 
         Raises:
-            MailboxLostError: the actor is gone.
+            MailboxLostError: the actor has died.
         """
         import ray
 
         try:
-            return ray.get(self._actor.take.remote())
+            events: list[dict[str, Any]] = ray.get(self._actor.take.remote())
+            return events
         except ray.exceptions.RayActorError as error:
             raise MailboxLostError(
-                f"the process that collects what training workers tell was lost ({str(error).splitlines()[0]}); run it again to go on"
+                f"the process that collects the training workers' events was lost ({str(error).splitlines()[0]}); "
+                "run the command again to resume"
             ) from None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The loop's source of micro-batches: made by loader threads ahead of time and sent to the device while the one before is computed."""
+"""Micro-batches for the loop: prepared by threads, and copied to the device while the previous one computes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from groot_ray.train.step.loader import Loader, MicroBatch
 
 
 class Prefetched:
-    """Micro-batches from step `first` to `end`; `make(step, micro)` makes one."""
+    """Micro-batches of the steps [first, end); `make(step, micro)` creates one."""
 
     def __init__(
         self, make: Callable[[int, int], MicroBatch], feed: Feed, first: int, end: int, accumulation: int, threads: int
@@ -31,5 +31,5 @@ class Prefetched:
         return [self._feed.receive(sent) for sent in self._loader.next_step()]
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._loader.close()

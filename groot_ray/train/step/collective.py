@@ -1,12 +1,12 @@
-"""What the loop needs of its fellow workers: sums, decisions of the first worker, and nothing else.
+"""What the loop needs from other workers: sums, and decisions of the first worker.
 
-The loop is written against `Collective`; Ray, torchrun or a single process stand behind it.
+The loop uses only `Collective`, which works under Ray, torchrun or in a single process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from groot_ray.errors import GrootRayError
 
@@ -18,18 +18,18 @@ Result = TypeVar("Result")
 
 
 class Collective(Protocol):
-    """The workers of a run, which all call the same methods in the same order."""
+    """The workers of a run. All workers call the same methods in the same order."""
 
     rank: int
     world_size: int
     group: Any  # torch's process group for gradients; None for the default one
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Sum of `values` over all workers, in place; the tensor is on the device that training runs on."""
+        """Sum `values`, of any shape and on the training device, over all workers, in place."""
         ...
 
     def decide(self, choice: Any) -> Any:
-        """The first worker's `choice` (small and picklable), for all workers."""
+        """Return the first worker's `choice` (small, picklable) on all workers."""
         ...
 
 
@@ -41,16 +41,19 @@ class Alone:
     group = None
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """See `Collective`."""
         return values
 
     def decide(self, choice: Any) -> Any:
+        """See `Collective`."""
         return choice
 
 
 class TorchWorkers:
-    """The workers of torch.distributed's default process group, which must be gloo's.
+    """The workers of torch.distributed's default process group, which must use gloo.
 
-    Decisions go through it, over the CPU. Tensors and gradients go through `group`: one of nccl's where training runs on GPUs.
+    Decisions go through it, over the CPU. Tensors and gradients go through `group`, an nccl group if training runs on
+    GPUs.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -61,12 +64,14 @@ class TorchWorkers:
         self.group = dist.new_group(backend="nccl") if device.type == "cuda" else None
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """See `Collective`."""
         import torch.distributed as dist
 
         dist.all_reduce(values, group=self.group)
         return values
 
     def decide(self, choice: Any) -> Any:
+        """See `Collective`."""
         import torch.distributed as dist
 
         box = [choice]
@@ -75,21 +80,21 @@ class TorchWorkers:
 
 
 def first_does(collective: Collective, action: Callable[[], Result]) -> Result:
-    """What the first worker's `action` returns, for all workers; an error of it is raised by all, so that none waits for the others."""
+    """Run `action` on the first worker; all return its result or raise its error, so that no worker hangs."""
     outcome: tuple[Result | None, GrootRayError | None] = (None, None)
     if collective.rank == 0:
         try:
             outcome = action(), None
         except GrootRayError as error:
             outcome = None, type(error)(str(error))
-    result, error = collective.decide(outcome)
-    if error is not None:
-        raise error
-    return result
+    result, failure = collective.decide(outcome)
+    if failure is not None:
+        raise failure
+    return cast(Result, result)
 
 
 def current_workers(device: torch.device) -> Collective:
-    """The collective of this process: that of torch.distributed where it runs with several workers, else one worker alone."""
+    """The collective of this process: torch.distributed's if it has several workers, else a single worker."""
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:

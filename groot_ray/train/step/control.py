@@ -1,7 +1,7 @@
-"""When to look up from training: stop requests, preemption, and checkpoints by the clock.
+"""When to interrupt training: stop requests, preemption, and timed checkpoints.
 
-The first worker decides and tells the others, so that all leave the loop or save at the same step. That costs a broadcast, so it is
-done every few seconds' worth of steps, not at each.
+The first worker decides for all, so that all save or stop at the same step. This costs a broadcast, so it happens every
+few seconds, not at every step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LOOK_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be done after the step just taken: `save` a checkpoint for going on after a failure, `stop` after saving."""
+    """What to do after the current step: `save` a recovery checkpoint, or `stop` after saving."""
 
     save: bool = False
     stop: bool = False
@@ -27,13 +27,15 @@ NOTHING = Wish()
 
 
 class Control:
-    """Asks every few seconds whether to stop or to save.
+    """Checks every few seconds whether to stop or save.
 
     Args:
-        stop: whether a person has asked for the end; asked on the first worker only, must answer at once.
-        preempted: whether this machine is about to be taken away; asked on every worker at the same step.
-        saving: whether a checkpoint is still being written; the clock asks for none meanwhile. Asked on the first worker only.
-        recovery_interval: seconds between checkpoints that are only for going on; 0 for none.
+        stop: returns whether the user has asked to stop; called on the first worker only, must return at once.
+        preempted: returns whether this machine is about to be preempted; called on every worker at the same step.
+        saving: returns whether a checkpoint is still being written, which delays timed ones; called on the first
+            worker only.
+        recovery_interval: seconds between recovery checkpoints; 0 for none.
+        look_seconds: seconds between two checks.
     """
 
     def __init__(
@@ -57,11 +59,11 @@ class Control:
         self._saved_for_preemption = False
 
     def saved(self) -> None:
-        """A checkpoint has just been made: the clock starts anew."""
+        """Restart the clock, because a checkpoint has just been taken."""
         self._saved = time.monotonic()
 
     def look(self, step: int) -> Wish:
-        """The wish after `step`, the same on all workers; all of them call this after every step."""
+        """What to do after `step`, equal on all workers; every worker calls this after every step."""
         if self._next is not None and step < self._next:
             return NOTHING
         preempted = self._preempted() and not self._saved_for_preemption
@@ -73,7 +75,7 @@ class Control:
         return wish
 
     def _stride(self, step: int) -> int:
-        """How many steps fit between two looks, from the time that the last ones took."""
+        """Number of steps until the next check, from the duration of recent steps."""
         now = time.monotonic()
         before, self._looked_at = self._looked_at, (step, now)
         if before is None or step <= before[0]:

@@ -1,7 +1,8 @@
-"""Micro-batches made ahead of time by a few threads, in the order in which the loop wants them.
+"""Prepares micro-batches ahead of time in a few threads, in the loop's order.
 
-What a micro-batch holds follows from its place (step, number) alone, so that the number of threads changes nothing but the waiting.
-Decoding, resizing and tokenizing leave Python's lock, which is why threads are enough and nothing is copied between processes.
+The content of a micro-batch depends only on its step and number, so the number of threads changes nothing but the
+waiting time. Decoding, resizing and tokenizing release Python's lock, so threads suffice and nothing is copied between
+processes.
 """
 
 from __future__ import annotations
@@ -22,19 +23,25 @@ T = TypeVar("T")
 
 @dataclass
 class MicroBatch:
-    """What one forward pass takes: the model's `inputs`, noise float32 [B, H, D], time float32 [B], and the sum of the action mask."""
+    """The input of one forward pass, B samples.
+
+    Attributes:
+        inputs: the batch collated by the processor.
+        draws: the random inputs of the loss, each [B, ...], such as noise float32 [B, H, D] and time float32 [B].
+        mask_sum: sum of the action mask.
+        samples: B.
+    """
 
     inputs: dict[str, Any]
-    noise: torch.Tensor
-    time: torch.Tensor
+    draws: dict[str, torch.Tensor]
     mask_sum: float
     samples: int
 
 
 class Loader(Generic[T]):
-    """Gives the micro-batches of step after step, and takes the time that the loop had to wait for them.
+    """Returns the micro-batches of each step in order, and measures how long the loop waits for them.
 
-    `make(step, micro)` makes one; with no threads it is called when the loop asks.
+    `make(step, micro)` creates one. Without threads it is called when the loop asks.
     """
 
     def __init__(self, make: Callable[[int, int], T], first: int, end: int, accumulation: int, threads: int) -> None:
@@ -48,14 +55,14 @@ class Loader(Generic[T]):
         self._fill()
 
     def next_step(self) -> list[T]:
-        """The micro-batches of the next step; raises what making them raised."""
+        """The micro-batches of the next step; raises the error of one that failed."""
         begun = time.perf_counter()
         batches = [self._next() for _ in range(self._accumulation)]
         self.waited += time.perf_counter() - begun
         return batches
 
     def close(self) -> None:
-        """Drop what was made ahead and end the threads."""
+        """Drop prepared micro-batches and stop the threads."""
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
         self._ahead.clear()

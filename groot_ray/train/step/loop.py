@@ -1,10 +1,11 @@
-"""The training loop: steps, log lines, and when to save. It knows nothing of Ray, of storage or of where batches come from."""
+"""The training loop: steps, log lines, and when to save. Independent of Ray, storage and the source of batches."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -16,15 +17,15 @@ from groot_ray.train.order.phases import Phase, scheduled_rate
 from groot_ray.train.step.collective import Collective
 from groot_ray.train.step.control import Control
 from groot_ray.train.step.device import Precision
+from groot_ray.train.step.learner import Learner
 from groot_ray.train.step.loader import MicroBatch
-from groot_ray.train.step.parallel import gradients_stay_here
 
 Kind = Literal["checkpoint", "recovery"]
 
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """What the loop needs of the options of a run."""
+    """The loop's share of a run's options."""
 
     seed: int
     global_batch_size: int
@@ -38,19 +39,22 @@ class LoopOptions:
 
     @property
     def max_steps(self) -> int:
-        """The step that the run ends with."""
+        """The last step of the run."""
         return self.phases[-1].max_steps
 
     def saves_at(self, step: int) -> bool:
-        """Whether a checkpoint belongs to `step`."""
+        """Whether a regular checkpoint is due at `step`."""
         return step % self.save_steps == 0 or step in self.keep_steps or step == self.max_steps
 
 
 @dataclass
 class TrainState:
-    """What a run remembers besides weights and optimizer.
+    """The state of a run besides weights and optimizer.
 
-    `step` counts finished optimizer steps; `history` holds the log lines; `window` the losses of the steps since the last line.
+    Attributes:
+        step: number of finished optimizer steps.
+        history: the log lines.
+        window: losses of the steps since the last log line.
     """
 
     step: int = 0
@@ -59,7 +63,7 @@ class TrainState:
 
 
 class Batches(Protocol):
-    """What the loop takes its micro-batches from."""
+    """The source of the loop's micro-batches."""
 
     @property
     def waited(self) -> float:
@@ -75,16 +79,17 @@ class Trainer:
     """Takes optimizer steps until `max_steps`, or until it is asked to stop.
 
     Args:
-        model: with each part in the mode (training or evaluation) that it is to have; called as ``model(inputs, noise=..., time=...)``; gives ``loss_sum``, the sum of squared errors over valid elements.
-        batches: gives the micro-batches of step `state.step` next.
+        learner: the network in training, with each part already in its training or evaluation mode. Its model is called
+            as ``model(inputs, **draws)`` and returns ``loss_sum``, float [], the sum of squared errors over valid
+            elements.
+        batches: starts with the micro-batches of step `state.step`.
         save: called on every worker with the kind of checkpoint and the state.
-        log: called on every worker with each log line's numbers.
+        log: called on every worker with the numbers of each log line.
     """
 
     def __init__(
         self,
-        model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
+        learner: Learner,
         batches: Batches,
         options: LoopOptions,
         state: TrainState,
@@ -94,8 +99,7 @@ class Trainer:
         save: Callable[[Kind, TrainState], None],
         log: Callable[[dict[str, Any]], None],
     ) -> None:
-        self.model = model
-        self.optimizer = optimizer
+        self.learner = learner
         self.batches = batches
         self.options = options
         self.state = state
@@ -104,7 +108,6 @@ class Trainer:
         self.control = control
         self._save = save
         self._log = log
-        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._losses: list[torch.Tensor] = []
         self._norm = torch.zeros(())
         self._rate = 0.0
@@ -114,45 +117,42 @@ class Trainer:
         """Train.
 
         Raises:
-            StoppedError: a person asked for it; a checkpoint has been saved.
+            StoppedError: a stop was requested; a checkpoint has been saved.
             DataError: the loss is not finite.
         """
         while self.state.step < self.options.max_steps:
             self._take_step(self.batches.next_step())
             self.state.step += 1
-            self._look_up()
+            self._after_step()
 
     def _take_step(self, micro_batches: list[MicroBatch]) -> None:
         options, step = self.options, self.state.step
-        self._rate = scheduled_rate(step, options.phases, options.learning_rate, options.warmup_ratio)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate
-        # The loss is a mean over the valid elements of the whole global batch: their number is needed before the backward pass.
+        # The loss is a mean over the valid elements of the global batch, so their count is needed before the backward
+        # pass.
         valid = torch.tensor(sum(batch.mask_sum for batch in micro_batches), dtype=torch.float64)
         valid = self.collective.sum(valid.to(self.precision.device)) + 1e-6
-        # Averaging gradients over workers divides by their number; the factor undoes it.
+        # The workers' gradients are averaged; the factor world_size turns that into their sum.
         scale = (self.collective.world_size / valid).float()
         loss = torch.zeros((), dtype=torch.float64, device=self.precision.device)
         for micro, batch in enumerate(micro_batches):
             torch.manual_seed(dropout_seed(options.seed, step, micro, self.collective.rank))
-            if micro < len(micro_batches) - 1:
-                with gradients_stay_here(self.model):
-                    loss += self._accumulate(batch, scale)
-            else:
+            last = micro == len(micro_batches) - 1
+            with nullcontext() if last else self.learner.no_sync():
                 loss += self._accumulate(batch, scale)
-        self._norm = torch.nn.utils.clip_grad_norm_(self._parameters, options.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self._rate = scheduled_rate(step, options.phases, options.learning_rate, options.warmup_ratio)
+        self._norm = self.learner.update(self._rate, options.max_grad_norm)
         self._losses.append(loss / valid)
 
     def _accumulate(self, batch: MicroBatch, scale: torch.Tensor) -> torch.Tensor:
+        """Add a micro-batch's gradients, times `scale` float32 []; returns its summed loss, float64 []."""
         with self.precision.forward():
-            result = self.model(batch.inputs, noise=batch.noise, time=batch.time)
+            result = self.learner.model(batch.inputs, **batch.draws)
         (result["loss_sum"] * scale).backward()
-        return result["loss_sum"].detach().double()
+        loss: torch.Tensor = result["loss_sum"]
+        return loss.detach().double()
 
-    def _look_up(self) -> None:
-        """After a step: log, save and stop where that is due."""
+    def _after_step(self) -> None:
+        """Log, save and stop if due."""
         step, options = self.state.step, self.options
         wish = self.control.look(step)
         if step % options.logging_steps == 0 or step == options.max_steps:
@@ -164,11 +164,12 @@ class Trainer:
             self.control.saved()
         if wish.stop and step < options.max_steps:
             raise StoppedError(
-                f"stopped after step {step} of {options.max_steps}; a checkpoint was saved, the same command goes on from it"
+                f"stopped after step {step} of {options.max_steps}; a checkpoint was saved, "
+                "run the same command to continue"
             )
 
     def _line(self) -> dict[str, Any]:
-        """The numbers of a log line; the window of losses and times starts anew."""
+        """The numbers of a log line; starts a new window of losses and times."""
         self._gather_losses()
         begun, waited, first = self._begun
         self._begun = (time.perf_counter(), self.batches.waited, self.state.step)
@@ -195,6 +196,7 @@ class Trainer:
         for step, loss in enumerate(losses, first):
             if not math.isfinite(loss):
                 raise DataError(
-                    f"the loss of step {step} is {loss}; lower learning_rate, or look for extreme values in the dataset's statistics"
+                    f"the loss of step {step} is {loss}; lower learning_rate, or look for extreme values in the "
+                    "dataset's statistics"
                 )
             self.state.window.append(loss)

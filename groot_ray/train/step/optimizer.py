@@ -1,39 +1,37 @@
-"""AdamW with the reference's decay groups, and the learning rate as a pure function of the step.
+"""AdamW with the reference's weight-decay groups.
 
-Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019). As in NVIDIA's launcher: betas 0.9 and 0.999, eps 1e-8; no decay for
-layer norms and for parameters whose name says bias, layernorm or rmsnorm. So q_norm, k_norm, the embodiments' `b`, position
-embedding and mask token are decayed.
+Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019). As in NVIDIA's launcher: betas 0.9 and 0.999, eps
+1e-8, and no decay for layer norms and for the names that the family lists. In N1.6 those contain bias, layernorm or
+rmsnorm; therefore q_norm, k_norm, the embodiments' `b`, the position embedding and the mask token do decay.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import nn
 
+from groot_ray.model.shared.network import PolicyNetwork
+
 BETAS = (0.9, 0.999)
 EPS = 1e-8
-_NO_DECAY_WORDS = ("bias", "layernorm", "rmsnorm")
 
 
 def decays(model: nn.Module) -> dict[str, bool]:
-    """Whether weight decay applies, for every parameter's name."""
+    """Whether weight decay applies, by parameter name; a module without the family's names follows `PolicyNetwork`."""
     norms = {
         f"{path}.{name}" if path else name
         for path, module in model.named_modules()
         if isinstance(module, nn.LayerNorm)
         for name, _ in module.named_parameters(recurse=False)
     }
-    return {
-        name: name not in norms and not any(word in name.lower() for word in _NO_DECAY_WORDS)
-        for name, _ in model.named_parameters()
-    }
+    no_decay = model.no_decay if isinstance(model, PolicyNetwork) else PolicyNetwork.no_decay
+    return {name: name not in norms and not no_decay.search(name.lower()) for name, _ in model.named_parameters()}
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The trainable parameters in two groups, with and without decay, each in the model's order; ``names`` tells them."""
+    """The trainable parameters in two groups, with and without decay, each with its ``names``, in the model's order."""
     decay = decays(model)
     groups: list[dict[str, Any]] = [
         {"params": [], "names": [], "weight_decay": weight_decay},
@@ -48,16 +46,10 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def build_adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; fused where all of them are on a GPU."""
+    """AdamW over the trainable parameters; fused if all of them are on a GPU.
+
+    Sharding replaces a model's parameters, so the optimizer is created after the model is wrapped (see `parallel`).
+    """
     groups = parameter_groups(model, weight_decay)
     fused = all(parameter.is_cuda for group in groups for parameter in group["params"])
     return torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, eps=EPS, fused=fused or None)
-
-
-def learning_rate(step: int, max_steps: int, warmup_ratio: float, peak: float) -> float:
-    """Learning rate of the update from `step` to `step + 1`: linear warm-up over ceil(ratio * max_steps), then a cosine to 0."""
-    warmup = math.ceil(warmup_ratio * max_steps)
-    if step < warmup:
-        return peak * step / max(1, warmup)
-    done = (step - warmup) / max(1, max_steps - warmup)
-    return peak * max(0.0, 0.5 * (1.0 + math.cos(math.pi * done)))

@@ -1,4 +1,4 @@
-"""From a place in the run to a micro-batch: drawn, read, processed, collated, and given its noise."""
+"""Creates the micro-batch of any position in the run: draws, reads, processes and collates samples, adds noise."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ import torch
 
 from groot_ray.dataset.groot.dataset import GrootDataset
 from groot_ray.dataset.groot.samples import Tail
-from groot_ray.train.order.noise import FlowNoise, draw_flow, sample_generator
+from groot_ray.train.order.noise import sample_generator
 from groot_ray.train.order.sampler import BatchPlan, Draw, SampleOrder, step_draws
 from groot_ray.train.step.loader import MicroBatch
 
 if TYPE_CHECKING:
-    from groot_ray.model.n1d6.config import Gr00tConfig
-    from groot_ray.model.n1d6.processor import Processor
+    from groot_ray.model.family import LossInputs, Processor
 
 READERS = 8
 
 
 class SampleMaker:
-    """Makes the micro-batches of one worker; threads may share it."""
+    """Creates the micro-batches of one worker. Thread-safe."""
 
     def __init__(
         self,
@@ -31,7 +30,7 @@ class SampleMaker:
         modality_configs: Mapping[str, Any],
         tag: str,
         processor: Processor,
-        flow: FlowNoise,
+        loss_inputs: LossInputs,
         plan: BatchPlan,
         seed: int,
         rank: int,
@@ -42,7 +41,7 @@ class SampleMaker:
         self._configs = modality_configs
         self._tag = tag
         self._processor = processor
-        self._flow = flow
+        self._loss_inputs = loss_inputs
         self._plan = plan
         self._seed = seed
         self._rank = rank
@@ -52,11 +51,10 @@ class SampleMaker:
         """Micro-batch number `micro` of optimizer step `step` (both from 0)."""
         draws = step_draws(self.order, self._plan, step, self._rank, micro)
         batch = self._processor.collate([self._features(step, draw) for draw in draws])
-        flows = [draw_flow(sample_generator(self._seed, step, draw.position, "noise"), self._flow) for draw in draws]
+        drawn = [self._loss_inputs.draw(sample_generator(self._seed, step, draw.position, "noise")) for draw in draws]
         return MicroBatch(
             batch,
-            torch.from_numpy(np.stack([noise for noise, _ in flows])),
-            torch.from_numpy(np.array([time for _, time in flows], dtype=np.float32)),
+            {name: torch.from_numpy(np.stack([one[name] for one in drawn])) for name in drawn[0]},
             float(batch["action_mask"].sum(dtype=torch.float64)),
             len(draws),
         )
@@ -68,13 +66,6 @@ class SampleMaker:
 
 
 def sample_counts(dataset: GrootDataset, modality_configs: Mapping[str, Any], tail: Tail) -> list[int]:
-    """Number of samples of each episode; each parquet file's footer is read once, several at a time."""
+    """Number of samples of each episode, read from the parquet footers in parallel."""
     with ThreadPoolExecutor(READERS, "lengths") as threads:
         return list(threads.map(lambda p: dataset.effective_length(p, modality_configs, tail), range(len(dataset))))
-
-
-def flow_noise(config: Gr00tConfig) -> FlowNoise:
-    """How a model's configuration wants noise and time to be drawn."""
-    return FlowNoise(
-        config.action_horizon, config.max_action_dim, config.noise_beta_alpha, config.noise_beta_beta, config.noise_s
-    )
