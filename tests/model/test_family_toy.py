@@ -96,7 +96,7 @@ def test_the_family_is_known_by_its_entry_point(toy: ModuleType, base: Path) -> 
     assert registry.family_of(base) is toy.FAMILY is registry.family_with_size("toy-small")
     with pytest.raises(ConfigurationError, match="'toi' is unknown .*did you mean 'toy'.*known are Gr00tN1d6, toy"):
         registry.family_of({"model_type": "toi"})
-    with pytest.raises(ConfigurationError, match="registered already"):
+    with pytest.raises(ConfigurationError, match="already registered"):
         registry.register(type("Other", (), {"model_type": "Gr00tN1d6"})())
 
 
