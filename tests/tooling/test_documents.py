@@ -37,3 +37,14 @@ def test_architecture_names_every_package() -> None:
     named = paths(ARCHITECTURE)
     packages = [path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()]
     assert [name for name in packages if f"{name}/" not in named] == []
+
+
+def test_workflows_name_files_that_exist() -> None:
+    """What a workflow runs: folders and files of this repository, `*` allowed."""
+    named = {
+        path
+        for file in (REPOSITORY / ".github" / "workflows").glob("*.yml")
+        for path in re.findall(r"\b(?:tests|scripts|charts|k8s|groot_ray)/[\w./*-]*[\w*]", file.read_text())
+    }
+    assert named
+    assert [path for path in sorted(named) if not list(REPOSITORY.glob(path))] == []
