@@ -6,6 +6,8 @@ import logging
 import sys
 import time
 
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from groot_ray.cluster.ray.jobs import JobState, RayJobs
 from groot_ray.cluster.ray.log import FollowedLog
 from groot_ray.cluster.submit.bar import Bar
@@ -42,24 +44,9 @@ def follow_submission(jobs: RayJobs, submission: str, root: Location | None) -> 
 
 def _wait_for_end(jobs: RayJobs, submission: str, bar: Bar | None) -> JobState:
     """Print until the end of a submission; returns its final state."""
-    lost_at = None
     printed = FollowedLog(submission, bar.say if bar else _say)
     while True:
-        try:
-            state = jobs.state(submission)
-            if state is not None:
-                printed.read(jobs, last=state.finished)
-        except ServiceUnavailableError as error:
-            lost_at = lost_at or time.monotonic()
-            if time.monotonic() - lost_at > PATIENCE:
-                raise TemporaryFailureError(
-                    f"{error}; the job continues without this terminal: groot-ray status and groot-ray logs "
-                    "read storage"
-                ) from None
-            log.warning("the connection is lost (%s); the job continues, trying again", error)
-            time.sleep(3)
-            continue
-        lost_at = None
+        state = _observe(jobs, submission, printed)
         if state is None:
             raise TemporaryFailureError(
                 f"the Ray head was replaced and no longer knows {submission}; submit again: "
@@ -70,6 +57,39 @@ def _wait_for_end(jobs: RayJobs, submission: str, bar: Bar | None) -> JobState:
         if state.finished:
             return state
         time.sleep(1 if bar else 2)
+
+
+def _observe(jobs: RayJobs, submission: str, printed: FollowedLog) -> JobState | None:
+    """Print what a submission has logged; returns its state, None if its head does not know it.
+
+    Raises:
+        TemporaryFailureError: the connection was lost for `PATIENCE`.
+    """
+
+    def read() -> JobState | None:
+        state = jobs.state(submission)
+        if state is not None:
+            printed.read(jobs, last=state.finished)
+        return state
+
+    tries = Retrying(
+        retry=retry_if_exception_type(ServiceUnavailableError),
+        wait=wait_fixed(3),
+        stop=stop_after_delay(PATIENCE),
+        before_sleep=_warn,
+        reraise=True,
+    )
+    try:
+        return tries(read)
+    except ServiceUnavailableError as error:
+        raise TemporaryFailureError(
+            f"{error}; the job continues without this terminal: groot-ray status and groot-ray logs read storage"
+        ) from None
+
+
+def _warn(tries: RetryCallState) -> None:
+    error = tries.outcome.exception() if tries.outcome is not None else None
+    log.warning("the connection is lost (%s); the job continues, trying again", error)
 
 
 def _say(text: str) -> None:
