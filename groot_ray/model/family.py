@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from groot_ray.errors import ConfigurationError, did_you_mean
 from groot_ray.json_file import read_json_object
@@ -36,6 +36,7 @@ __all__ = [
     "ModelFamily",
     "Processor",
     "ProcessorOptions",
+    "TrainingPeaks",
     "checkpoint_patterns",
     "default_family",
     "default_modality_configs",
@@ -57,14 +58,20 @@ DEFAULT = "Gr00tN1d6"  # the default family where no model is named
 _BUILT_IN = {"Gr00tN1d6": "groot_ray.model.n1d6.family:FAMILY"}
 
 
+TrainingPeaks: TypeAlias = Mapping[int, tuple[tuple[int, float], tuple[int, float]]]
+"""By number of views: (samples in a micro-batch, peak GiB) twice; in between the peak grows linearly."""
+
+
 class ModelFamily(Protocol):
     """One model family. An object without state; importing its module must not import torch.
 
     Attributes:
         model_type: `model_type` of config.json, the key in the registry.
         title: the family's name for people, such as ``GR00T N1.6``.
-        sizes: names of the sizes that `new_config` can make.
+        sizes: names of the sizes that `new_config` can make; the published checkpoint's comes first.
         limits: those of the published checkpoint; a checkpoint's own are in its configuration.
+        training_peaks: measured peak GPU memory of training, see `TrainingPeaks`, by size; empty where nothing was
+            measured.
         tags: embodiment tags that the family knows without a checkpoint, by NAME.
         file_patterns: files of a checkpoint folder that finetuning and serving need (``fnmatch``, relative paths).
         required_files: without these a folder is not a checkpoint of this family.
@@ -75,6 +82,7 @@ class ModelFamily(Protocol):
     title: str
     sizes: tuple[str, ...]
     limits: Limits
+    training_peaks: Mapping[str, TrainingPeaks]
     tags: Mapping[str, EmbodimentTag]
     file_patterns: tuple[str, ...]
     required_files: tuple[str, ...]

@@ -8,11 +8,7 @@ from typing import Any
 from groot_ray.cluster.doctor.findings import Finding
 from groot_ray.embodiment import load_embodiment
 from groot_ray.experiment.document import Document
-
-# Peak memory (GiB) of training GR00T N1.6 3B with the default parts in bf16, measured on one H200. By number of views:
-# (samples in a micro-batch, GiB) twice; in between the peak grows linearly. Every process keeps weights, gradients and
-# AdamW's moments, whatever the batch.
-MEMORY_3B = {1: ((16, 33.5), (64, 38.0)), 3: ((32, 35.1), (64, 46.3))}
+from groot_ray.model.family import default_family, family_with_size
 
 
 def check_gpu_memory(document: Document, nodes: list[dict[str, Any]]) -> Iterator[Finding]:
@@ -33,9 +29,11 @@ def check_gpu_memory(document: Document, nodes: list[dict[str, Any]]) -> Iterato
 def training_memory(document: Document) -> float | None:
     """GiB that one training process takes on its GPU, from measured peaks; None if nothing was measured."""
     training, model = document.experiment.training, document.experiment.model
-    if (model.base is None and model.size != "3b") or training.tune_llm or training.tune_visual:
+    family = default_family() if model.base is not None else family_with_size(model.size)
+    peaks = family.training_peaks.get(model.size if model.base is None else family.sizes[0])
+    if peaks is None or training.tune_llm or training.tune_visual:
         return None
     views = len(load_embodiment(document.experiment.embodiment, document.experiment.embodiment_tag).cameras)
-    (small, low), (large, high) = MEMORY_3B[1 if views <= 1 else 3]
+    (small, low), (large, high) = peaks[min((n for n in peaks if n >= views), default=max(peaks))]
     samples = training.global_batch_size / max(1, training.workers[0]) / training.gradient_accumulation_steps
     return low + (high - low) * (samples - small) / (large - small)

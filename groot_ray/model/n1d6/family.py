@@ -6,6 +6,7 @@ Torch is imported when a network or a processor is made.
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from groot_ray.json_file import read_json_object
@@ -33,6 +34,8 @@ class N1d6:
     title = "GR00T N1.6"
     sizes = tuple(SIZES)
     limits = Limits(PUBLIC["max_state_dim"], PUBLIC["max_action_dim"], PUBLIC["action_horizon"])
+    # Default parts in bf16, on one H200. A process keeps weights, gradients and AdamW's moments, whatever the batch.
+    training_peaks = MappingProxyType({"3b": {1: ((16, 33.5), (64, 38.0)), 3: ((32, 35.1), (64, 46.3))}})
     tags = EMBODIMENT_TAGS
     required_files = ("config.json", "processor_config.json", "statistics.json")
     processor_file = "processor_config.json"

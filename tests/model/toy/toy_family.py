@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from groot_ray.json_file import read_json_object
-from groot_ray.model.family import DtypePolicy, Limits, ModelConfig, ProcessorOptions
+from groot_ray.model.family import DtypePolicy, Limits, ModelConfig, ProcessorOptions, TrainingPeaks
 from groot_ray.model.shared.camera_images import CameraImages
 from groot_ray.model.shared.embodiments import Embodiments
 from groot_ray.model.shared.modality import ModalityConfigs
@@ -181,6 +182,7 @@ class Toy:
     title = "Toy"
     sizes = ("toy-small",)
     limits = ToyConfig().limits
+    training_peaks: Mapping[str, TrainingPeaks] = MappingProxyType({})
     tags = TAGS
     file_patterns = ("config.json", "model*.safetensors", PROCESSOR)
     required_files = ("config.json", PROCESSOR)
