@@ -87,6 +87,8 @@ def _place_of_names(schema: dict[str, Any]) -> dict[str, Any]:
         values = schema["additionalProperties"]
         unknown = {"const": f"left out: it is none of {', '.join(names['enum'])}"}
         return {**schema, "properties": dict.fromkeys(names["enum"], values), "additionalProperties": unknown}
+    if "if" not in names:  # only the longest name, which the document checks
+        return schema
     refused = {names["if"]["pattern"]: names["then"]}
     return {**schema, "patternProperties": {**schema.get("patternProperties", {}), **refused}}
 

@@ -9,6 +9,7 @@ code meaning                                        retried
 0    done                                           -
 2    the command line is wrong                      no
 64   the user's configuration is wrong              no
+     (also a full disk: a person has to free space)
 65   the data is wrong                              no
 66   a predecessor stage failed                     no
 70   stopped by a person                            no
@@ -23,11 +24,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_MESSAGE = 2000  # bytes of UTF-8
+
 
 class GrootRayError(Exception):
-    """Base of all errors whose message is for the user; `exit_code` is the exit code of the process."""
+    """Base of all errors whose message is for the user; `exit_code` is the exit code of the process.
+
+    Its text has at most `LONGEST_MESSAGE` bytes, whatever the input that it quotes.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
 
 class ConfigurationError(GrootRayError):
@@ -64,6 +73,17 @@ class TemporaryFailureError(GrootRayError):
     """The attempt lost its lease or its workers; another attempt can continue its work."""
 
     exit_code = 75
+
+
+def shortened(text: str, most: int = LONGEST_MESSAGE) -> str:
+    """Return a text of at most `most` bytes; what is cut out of its middle is counted."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) <= most:
+        return text
+    room = most - 60
+    start = data[: room * 2 // 3].decode("utf-8", "ignore")
+    end = data[-(room // 3) :].decode("utf-8", "ignore")
+    return f"{start} ... ({len(text) - len(start) - len(end):,} more characters) ... {end}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -14,8 +14,10 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +25,7 @@ from groot_ray.errors import ConfigurationError, DataError, GrootRayError, Servi
 
 log = logging.getLogger(__name__)
 
+THREADS = 8
 Kind = Literal["dataset", "model"]
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _ALWAYS_THERE: dict[Kind, str] = {"dataset": "meta/info.json", "model": "config.json"}
@@ -211,12 +214,13 @@ def fetch_files(
     Raises:
         ConfigurationError: the name is wrong, the repository or revision does not exist, is private or gated, or
             HF_HUB_OFFLINE is set and the files are not in the cache.
+        DataError: a file, just fetched or in the cache, differs from what the hub announced.
         ServiceUnavailableError: the hub does not answer.
     """
     from huggingface_hub import snapshot_download
 
     with explained(Request(name, "model", revision, what)), progress_bars(sys.stderr.isatty()):
-        return Path(
+        found = Path(
             snapshot_download(
                 name,
                 revision=revision,
@@ -226,6 +230,38 @@ def fetch_files(
                 endpoint=endpoint(),
             )
         )
+    _check_fetched(found, patterns, name)
+    return found
+
+
+def _check_fetched(folder: Path, patterns: Sequence[str], name: str) -> None:
+    """Compare fetched files with the hashes that the hub announced; the library itself compares only their sizes."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    wanted = [path for path in paths if any(fnmatch(path.relative_to(folder).as_posix(), p) for p in patterns)]
+
+    def is_damaged(path: Path) -> bool:
+        etag = _etag(folder, path)
+        by_sha256, by_git = etag if len(etag) == 64 else None, etag if len(etag) == 40 else None
+        return not _is_announced(path, HubFile(path.name, 0, by_sha256, by_git))
+
+    with ThreadPoolExecutor(THREADS, "hash") as threads:
+        for path, damaged in zip(wanted, threads.map(is_damaged, wanted), strict=True):
+            if damaged:
+                raise DataError(
+                    f"{path.resolve()} is damaged: it is not {path.relative_to(folder)} of {name} as the hub announced "
+                    "it; delete it, and it is fetched again"
+                )
+
+
+def _etag(folder: Path, path: Path) -> str:
+    """The sha256 or git hash by which the hub library keeps a file: the blob's name in its cache, or a line beside a
+    folder's files; empty where neither exists.
+    """
+    if path.is_symlink():
+        return path.resolve().name
+    notes = folder / ".cache/huggingface/download" / f"{path.relative_to(folder)}.metadata"
+    lines = notes.read_text().splitlines() if notes.is_file() else []
+    return lines[1].strip() if len(lines) > 1 else ""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reads local JSON files; for files in storage, see `storage.Location.read_json`."""
+"""Reads JSON: local files (for files in storage, see `storage.Location.read_json`) and texts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from groot_ray.errors import DataError, GrootRayError
+from groot_ray.input_limits import JSON_BYTES, check_size
 
 
 def read_json(file: Path, advice: str = "", error: type[GrootRayError] = DataError) -> Any:
@@ -18,13 +19,33 @@ def read_json(file: Path, advice: str = "", error: type[GrootRayError] = DataErr
     """
     end = f"; {advice}" if advice else ""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        check_size(file.stat().st_size, str(file), error, JSON_BYTES)
+        text = file.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise error(f"{file} is missing{end}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+    except UnicodeDecodeError as problem:
         raise error(f"{file} is not valid JSON ({problem}){end}") from None
     except OSError as problem:
         raise error(f"{file} cannot be read ({problem.strerror}){end}") from None
+    return parse_json(text, str(file), advice, error)
+
+
+def parse_json(text: str, origin: str, advice: str = "", error: type[GrootRayError] = DataError) -> Any:
+    """Parse a JSON text.
+
+    Args:
+        origin: the file, for errors.
+        advice, error: as in `read_json`.
+    """
+    end = f"; {advice}" if advice else ""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as problem:
+        raise error(f"{origin} is not valid JSON ({problem.msg}, line {problem.lineno}){end}") from None
+    except RecursionError:
+        raise error(f"{origin} is not valid JSON (it is nested too deeply){end}") from None
+    except ValueError as problem:  # a number with thousands of digits
+        raise error(f"{origin} is not valid JSON ({str(problem).partition(';')[0]}){end}") from None
 
 
 def read_json_object(file: Path, advice: str = "", error: type[GrootRayError] = DataError) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from pydantic import BaseModel, ValidationError
 
 from groot_ray.errors import did_you_mean
 
+FEW = 10  # mistakes of a document that are named; the others are counted
+SHOWN = 80  # characters of a wrong value that are shown
 REFUSED = "refused"  # type of errors whose message is for the user and whose input may hold a password
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Describe all validation errors of `model` in one line, separated by semicolons."""
+    """Describe validation errors of `model` in one line, separated by semicolons: the first few, and how many more."""
     sentences: list[str] = []
     seen: set[tuple[Any, ...]] = set()
     for item in error.errors(include_url=False):
@@ -21,7 +23,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         if place in seen:  # a union reports one error per branch
             continue
         seen.add(place)
-        name = ".".join(str(part) for part in place)
+        if len(seen) > FEW:
+            continue
+        name = ".".join(_shown(part) if isinstance(part, str) and len(part) > SHOWN else str(part) for part in place)
         if item["type"] == "extra_forbidden":
             known = _fields_at(model, place[:-1])
             sentences.append(f"unknown key {name!r}{did_you_mean(str(place[-1]), known)}")
@@ -29,7 +33,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             sentences.append(f"{name!r} is missing")
         elif item["type"] in ("model_type", "model_attributes_type"):
             given = item.get("input")
-            problem = "is empty" if given is None else f"is {given!r}"
+            problem = "is empty" if given is None else f"is {_shown(given)}"
             sentences.append(f"{name!r} {problem}; give it keys and values, or leave it out")
         elif item["type"] == REFUSED:
             sentences.append(f"{name!r}: {item['msg']}")
@@ -37,11 +41,19 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             message = item["msg"].removeprefix("Value error, ")
             message = message[:1].lower() + message[1:]
             given = item.get("input")
-            shown = "" if isinstance(given, dict | list) else f" (given: {given!r})"
+            shown = "" if isinstance(given, dict | list) else f" (given: {_shown(given)})"
             if item["type"] == "string_type" and isinstance(given, int | float | date):
                 shown += "; put it in quotes"
             sentences.append(f"{name!r}: {message}{shown}" if name else message)
+    if len(seen) > FEW:
+        sentences.append(f"and {len(seen) - FEW:,} more")
     return "; ".join(sentences)
+
+
+def _shown(value: Any) -> str:
+    """A wrong value as Python writes it, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _is_union_branch(part: Any) -> bool:

@@ -44,6 +44,11 @@ def is_large(path: str) -> bool:
     return path.endswith((".mp4", ".parquet"))
 
 
+def git_blob(data: bytes) -> str:
+    """The name that git gives to a file of this content."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
 @contextmanager
 def small_hub(hub: Hub) -> Iterator[Hub]:
     """Run the hub on a port of its own while the block runs."""
@@ -88,7 +93,7 @@ def small_hub(hub: Hub) -> Iterator[Hub]:
                         "type": "file",
                         "path": path,
                         "size": len(data),
-                        "oid": hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(),
+                        "oid": git_blob(data),
                     }
                     if is_large(path):
                         row["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 100}
@@ -108,7 +113,7 @@ def small_hub(hub: Hub) -> Iterator[Hub]:
                 hub.downloads.append(path)
             if path in hub.damaged:
                 data = bytes(len(data))
-            etag = hashlib.sha256(data).hexdigest() if is_large(path) else hashlib.sha1(data).hexdigest()
+            etag = hashlib.sha256(data).hexdigest() if is_large(path) else git_blob(data)
             return self.answer(200, {"ETag": f'"{etag}"', "X-Repo-Commit": commit}, data)
 
         def answer(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:

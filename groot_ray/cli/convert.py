@@ -7,7 +7,7 @@ from typing import Any, Optional
 import typer
 
 from groot_ray.cli import sections
-from groot_ray.cli.documents import ExperimentFile, Force, Output, document_from
+from groot_ray.cli.documents import ExperimentFile, Force, Output, Repair, document_from, run_or_repair
 from groot_ray.cli.flags import GuideCommand, with_flags
 from groot_ray.experiment.stages import CONVERT
 
@@ -20,6 +20,7 @@ def command(
     experiment: ExperimentFile = None,
     output: Output = None,
     force: Force = False,
+    repair: Repair = False,
     overrides: Optional[dict[str, Any]] = None,
 ) -> None:
     """Convert recordings to GR00T's layout: resample, map dimensions, crop and resize, encode, compute statistics.
@@ -27,7 +28,5 @@ def command(
     With --output the parts (train, validation, test) are written there; else under the stage's key in the
     experiment's storage.
     """
-    from groot_ray.stages import run_stage
-
     document = document_from(experiment, overrides or {}, {"experiment.name": "conversion"})
-    run_stage(document, CONVERT.name, force=force, output=output)
+    run_or_repair(document, CONVERT.name, force=force, output=output, repair=repair)

@@ -15,6 +15,12 @@ ExperimentFile = Annotated[
     typer.Argument(metavar="[EXPERIMENT.yaml]", help="Experiment file; flags override it", show_default=False),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Make the stage again, beside the existing result")]
+Repair = Annotated[
+    bool,
+    typer.Option(
+        "--repair", help="Rebuild damaged and missing files of the finished result from the source; remove extra files"
+    ),
+]
 Output = Annotated[
     Optional[str],
     typer.Option(
@@ -44,3 +50,22 @@ def document_from(path: Path | None, overrides: dict[str, Any], defaults: dict[s
     if advice:
         raise ConfigurationError(f"without an experiment file, give {' and '.join(advice)}")
     return build_document({}, given, "the command line")
+
+
+def run_or_repair(document: Document, stage: str, *, force: bool, output: str | None, repair: bool) -> None:
+    """Run a stage, or with `repair` rebuild the damaged files of its result."""
+    if not repair:
+        from groot_ray.stages import run_stage
+
+        run_stage(document, stage, force=force, output=output)
+        return
+    if force:
+        raise ConfigurationError("--repair keeps a result and --force replaces it; give one of them")
+    if output is not None:
+        raise ConfigurationError(
+            "a plain folder (--output) has no recorded hashes to repair by; write it again with --force, or leave "
+            "--output out to repair the experiment's result"
+        )
+    from groot_ray.stages.repair import repair_stage
+
+    repair_stage(document, stage)

@@ -22,14 +22,22 @@ def register(app: typer.Typer) -> None:
 def check(experiment: File) -> None:
     """Check a file: schema, embodiment, and its parts against each other. Reads neither data nor storage."""
     from groot_ray.embodiment import load_embodiment
+    from groot_ray.errors import ConfigurationError
     from groot_ray.experiment.agreement import check_agreement, stages_to_run
     from groot_ray.experiment.document import load_document
+    from groot_ray.experiment.memory import check_document_memory
 
     document = load_document(experiment)
     options = document.experiment
     robot = load_embodiment(options.embodiment, options.embodiment_tag)
     for doubt in check_agreement(options, robot, stages_to_run(document)):
         print(f"{experiment}: {doubt}")
+    try:
+        check_document_memory(document, len(robot.cameras))
+    except ConfigurationError as error:
+        if document.cluster is not None:
+            raise
+        print(f"{experiment}: {error}")  # it may be for another machine
     print(
         f"{experiment}: experiment {options.name!r}, embodiment {robot.name!r} ({robot.tag}), "
         f"state {robot.state_dim} dims, action {robot.action_dim} dims"

@@ -10,14 +10,21 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
+from typer._click.utils import PacifyFlushWrapper
 
 from groot_ray import __version__
 from groot_ray.errors import GrootRayError, did_you_mean
 from groot_ray.experiment.stages import PIPELINE, STAGE_NAMES
+from groot_ray.system_errors import explain_system_error
+from groot_ray.termination import EndedBySignal, end_process, signals_as_errors
+
+BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     # command: (module, one line of help, panel)
@@ -54,15 +61,52 @@ def main(argv: list[str] | None = None) -> None:
         )
         sys.exit(2)
     try:
-        _application(called)(args=arguments, prog_name="groot-ray")
+        with signals_as_errors(signal.SIGTERM, signal.SIGINT):
+            _run(called, arguments)
+    except EndedBySignal as end:
+        print(f"groot-ray: {end}", file=sys.stderr)
+        end_process(end.exit_code)
     except GrootRayError as error:
         print(f"groot-ray: {error}", file=sys.stderr)
         if os.environ.get("GROOT_RAY_TRACEBACK"):
             raise
-        sys.exit(error.exit_code)
+        end_process(error.exit_code)
+    except OSError as error:
+        known = explain_system_error(error, None if error.filename else "standard output or a file")
+        if known is None or os.environ.get("GROOT_RAY_TRACEBACK"):
+            raise
+        print(f"groot-ray: {known}", file=sys.stderr)
+        _discard_output()
+        sys.exit(known.exit_code)
+
+
+def _run(called: str | None, arguments: list[str]) -> None:
+    """Run the command and flush its output, so that a full disk behind standard output is noticed.
+
+    If the reader of the output has gone, as in `groot-ray show | head`, exit as the shell reports a program that
+    SIGPIPE ended: without a message.
+    """
+    try:
+        try:
+            _application(called)(args=arguments, prog_name="groot-ray")
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except SystemExit:
+        if isinstance(sys.stdout, PacifyFlushWrapper):  # typer's answer to a broken pipe
+            _discard_output()
+            sys.exit(BROKEN_PIPE)
+        raise
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _discard_output()
+        sys.exit(BROKEN_PIPE)
+
+
+def _discard_output() -> None:
+    """Send what is still buffered for standard output nowhere, or Python complains about it when it exits."""
+    if sys.stdout is not None:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _application(called: str | None) -> typer.Typer:
@@ -87,14 +131,19 @@ def _nothing() -> None:
     """Placeholder of a command in the list of commands."""
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, help="Print the version and exit", is_eager=True)
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings and errors only")] = False,
 ) -> None:
-    if version:
-        print(__version__)
-        raise typer.Exit
     configure_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
 
 

@@ -52,10 +52,12 @@ def show(
     import tempfile
 
     from groot_ray.model.describe import describe
-    from groot_ray.storage import mirror, open_location
+    from groot_ray.policy.load import ONLY_FOR_RESUME
+    from groot_ray.storage import open_location
+    from groot_ray.storage.committed import checked_mirror
 
     with tempfile.TemporaryDirectory(prefix="groot_ray-model-") as folder:
-        print(describe(mirror(open_location(checkpoint, endpoint), Path(folder))))
+        print(describe(checked_mirror(open_location(checkpoint, endpoint), Path(folder), ONLY_FOR_RESUME)))
 
 
 def _without_uri(spec: str, copies: Path) -> str:

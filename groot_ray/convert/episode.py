@@ -15,6 +15,7 @@ from groot_ray.dataset.groot import layout
 from groot_ray.embodiment.mapping import map_columns
 from groot_ray.errors import DataError
 from groot_ray.experiment.schema import ConversionOptions
+from groot_ray.machine_memory import out_of_memory
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +34,7 @@ class Numbering:
     tasks: Mapping[str, int]
 
 
+@out_of_memory("lower conversion.resolution or conversion.workers")
 def convert_episode(
     source: Recording,
     index: int,

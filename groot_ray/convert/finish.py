@@ -121,6 +121,13 @@ def close_gaps(
 
 def write_meta(conversion: Conversion, part: str, jobs: Sequence[Job], map_parts: MapParts) -> None:
     """Write the metadata of a part, its statistics last."""
+    write_descriptions(conversion, part, jobs)
+    conversion.lease.check()
+    write_statistics(conversion, part, map_parts)
+
+
+def write_descriptions(conversion: Conversion, part: str, jobs: Sequence[Job]) -> None:
+    """Write the metadata of a part except its statistics."""
     request, options = conversion.request, conversion.request.options
     where = request.output / part
     episodes = [layout.WrittenEpisode(job.index, job.frames, job.tasks) for job in jobs]
@@ -129,8 +136,12 @@ def write_meta(conversion: Conversion, part: str, jobs: Sequence[Job], map_parts
     for path, content in files.items():
         conversion.lease.check()
         write_content(where / path, content)
-    conversion.lease.check()
-    compute_statistics(where, modality_configs(request.embodiment), map_parts=map_parts)
+
+
+def write_statistics(conversion: Conversion, part: str, map_parts: MapParts) -> None:
+    """Compute and write the statistics of a part from its metadata and parquet files."""
+    request = conversion.request
+    compute_statistics(request.output / part, modality_configs(request.embodiment), map_parts=map_parts)
 
 
 def write_content(location: Location, content: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from groot_ray.errors import GrootRayError, TemporaryFailureError
 from groot_ray.ray_session import ensure_ray
+from groot_ray.system_errors import explained_system_errors
 from groot_ray.versions import check_node
 
 Payload = TypeVar("Payload")
@@ -52,7 +53,8 @@ def stream(
         number = int(row["id"])
         try:
             check_node()
-            result: Any = function(_fetch(shared), number)
+            with explained_system_errors():
+                result: Any = function(_fetch(shared), number)
         except GrootRayError as error:
             result = Raised(error)
         return {"number": number, "result": pickle.dumps(result)}

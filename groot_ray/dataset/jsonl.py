@@ -23,6 +23,8 @@ def parse_jsonl(text: str, origin: str) -> list[dict[str, Any]]:
             entry = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"{origin}, line {number}: not valid JSON ({error.msg})") from None
+        except (RecursionError, ValueError):
+            raise DataError(f"{origin}, line {number}: not valid JSON (too deep, or a number is too long)") from None
         if not isinstance(entry, dict):
             raise DataError(
                 f"{origin}, line {number}: expected an object such as {{...}}, found {type(entry).__name__}"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from groot_ray.field_types import Checked
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]*$")]
 Part = Literal["state", "action"]
+MOST_DIMS = 100_000
 Fit = Literal["crop", "letterbox", "stretch"]
 
 
-class Described(BaseModel):
+class Described(Checked):
     """Base of all parts of a description: unknown keys are rejected, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
 
 class Camera(Described):
@@ -42,9 +45,9 @@ class Component(Described):
 
     key: Key = Field(description="modality key, such as left_arm")
     column: str | None = Field(None, description="source column")
-    start: int | None = Field(None, ge=0, description="first source dimension")
-    end: int | None = Field(None, ge=1, description="source dimension after the last")
-    dims: int = Field(ge=1, description="columns in the converted vector; end - start when not given")
+    start: int | None = Field(None, ge=0, le=MOST_DIMS, description="first source dimension")
+    end: int | None = Field(None, ge=1, le=MOST_DIMS, description="source dimension after the last")
+    dims: int = Field(ge=1, le=MOST_DIMS, description="columns in the converted vector; end - start when not given")
     expand: Literal["none", "pad", "replicate"] = Field(
         "none",
         description="how columns beyond the source dimensions are filled: with zeros, or with copies of the one source "
@@ -87,12 +90,12 @@ class Component(Described):
 
     @property
     def width(self) -> int:
-        """Number of source dimensions; 0 for constant zeros."""
+        """float of source dimensions; 0 for constant zeros."""
         return 0 if self.start is None or self.end is None else self.end - self.start
 
     @property
     def real(self) -> int:
-        """Number of leading columns that carry a source dimension once: padding, copies and constant zeros left out."""
+        """float of leading columns that carry a source dimension once: padding, copies and constant zeros left out."""
         return self.width
 
 

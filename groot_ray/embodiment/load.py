@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from groot_ray.embodiment.schema import Embodiment
 from groot_ray.errors import ConfigurationError, did_you_mean
+from groot_ray.input_limits import check_size, check_values
 from groot_ray.schema_errors import explain
 from groot_ray.yaml_text import parse_yaml
 
@@ -43,6 +44,7 @@ def load_embodiment(spec: str | Path | Mapping[str, Any] | Embodiment, tag: str 
         data = {**base, **data}
     if tag is not None:
         data["tag"] = tag
+    check_values(data, origin, ConfigurationError)
     try:
         return Embodiment.model_validate(data)
     except ValidationError as error:
@@ -55,10 +57,18 @@ def _find(spec: str | Path) -> tuple[dict[str, Any], str]:
         return _preset(spec)
     path = Path(spec).expanduser()
     if path.is_file():
-        return _parse(path.read_text(encoding="utf-8"), text), f"embodiment file {text!r}"
+        return _parse(_text_of(path), text), f"embodiment file {text!r}"
     if isinstance(spec, Path) or path.suffix in (".yaml", ".yml") or "/" in text:
         raise ConfigurationError(f"embodiment file {text!r} does not exist; presets are {', '.join(preset_names())}")
     return _preset(text)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        check_size(path.stat().st_size, f"embodiment file {str(path)!r}", ConfigurationError)
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"embodiment file {str(path)!r} cannot be read: {error}") from None
 
 
 def _preset(name: str) -> tuple[dict[str, Any], str]:

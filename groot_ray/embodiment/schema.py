@@ -28,11 +28,11 @@ class Embodiment(Described):
     description: str = Field("", description="one line for people")
     robot_type: str = Field("", description="robot_type in meta/info.json; the name when not given")
     tag: str = Field("NEW_EMBODIMENT", description="embodiment tag, such as GR1 or NEW_EMBODIMENT")
-    cameras: list[Camera] = Field(min_length=1)
-    state: list[StateComponent] = Field(min_length=1)
-    action: list[ActionComponent] = Field(min_length=1)
+    cameras: list[Camera] = Field(min_length=1, max_length=100)
+    state: list[StateComponent] = Field(min_length=1, max_length=1000)
+    action: list[ActionComponent] = Field(min_length=1, max_length=1000)
     language: Language = Field(default_factory=Language)
-    action_horizon: int = Field(16, ge=1, description="steps that the model predicts at once")
+    action_horizon: int = Field(16, ge=1, le=10_000, description="steps that the model predicts at once")
     ignore_extra_dims: bool = Field(
         False, description="accept source columns that are wider than what the components use"
     )

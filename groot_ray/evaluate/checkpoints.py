@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from groot_ray.errors import ConfigurationError
+from groot_ray.errors import ConfigurationError, DataError
 from groot_ray.model.family import CONFIG, processor_files
 from groot_ray.storage import Location
+from groot_ray.storage.committed import ADVICE, checked_mirror, listing_fault, own_files, removed, unless_removed
 from groot_ray.storage.manifest import MANIFEST
 
 Selection = Literal["last", "all"] | list[int]
@@ -46,7 +48,7 @@ def find_checkpoints(locations: Sequence[Location], selection: Selection) -> tup
     found: list[Checkpoint] = []
     notes: list[str] = []
     for location in locations:
-        if is_checkpoint(location):
+        if is_checkpoint(location) or own_files(location) is not None:
             found.append(Checkpoint(location, step_of(location)))
             continue
         steps = steps_of_run(location)
@@ -64,8 +66,44 @@ def find_checkpoints(locations: Sequence[Location], selection: Selection) -> tup
 def steps_of_run(run: Location) -> dict[int, Location]:
     """The checkpoints in a run's folder by step; those that our finetuning has not committed yet are excluded."""
     folders = {step: folder for folder in run.folders() if (step := step_of(folder)) is not None}
-    proof = MANIFEST if (run / RUN).exists() else CONFIG
-    return {step: folder for step, folder in folders.items() if (folder / proof).exists() and is_checkpoint(folder)}
+    if (run / RUN).exists():  # a committed one with a missing file is rejected later, by name, and never skipped
+        return {step: folder for step, folder in folders.items() if (folder / MANIFEST).exists()}
+    return {step: folder for step, folder in folders.items() if is_checkpoint(folder)}
+
+
+def check_files(checkpoints: Sequence[Checkpoint], cache: Path | None, without: frozenset[str]) -> set[Location]:
+    """Compare checkpoints with their manifests: the sizes of all, then, if there is a `cache`, the bytes.
+
+    Checkpoints of other programs have no manifest and are taken as they are.
+
+    Args:
+        cache: folder on this machine for copies of checkpoints in S3; None if other machines will load them.
+        without: paths that evaluation does not use; they may be missing.
+
+    Returns:
+        Those whose bytes have been compared on this machine.
+
+    Raises:
+        DataError: a file is damaged, missing or foreign; the message names it.
+        TemporaryFailureError: a checkpoint was removed meanwhile.
+    """
+    listed = set()
+    for checkpoint in checkpoints:
+        files = own_files(checkpoint.location)
+        if files is None:
+            if (checkpoint.location.parent / RUN).exists():
+                raise removed(checkpoint.location)
+            continue
+        listed.add(checkpoint.location)
+        with unless_removed(checkpoint.location):
+            fault = listing_fault(checkpoint.location, files, without)
+            if fault is not None:
+                raise DataError(f"{fault}; {ADVICE}")
+    if cache is None:
+        return set()
+    for location in listed:
+        checked_mirror(location, cache, without)
+    return listed
 
 
 def is_checkpoint(folder: Location) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from groot_ray.errors import GrootRayError
 from groot_ray.evaluate.run import Run, run_policy
 from groot_ray.ray_session import ensure_ray, growth, has_gpus
+from groot_ray.system_errors import explained_system_errors
 from groot_ray.versions import check_node
 
 LOOK_SECONDS = 5.0
@@ -63,7 +64,8 @@ def run_distributed(
 
 def _run(run: Run) -> dict[str, Any]:
     check_node()
-    return run_policy(run)
+    with explained_system_errors():
+        return run_policy(run)
 
 
 def _fetch(reference: Any) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groot_ray.dataset.groot.layout import EPISODES
 from groot_ray.dataset.jsonl import parse_jsonl
-from groot_ray.evaluate.checkpoints import Checkpoint, find_checkpoints
+from groot_ray.evaluate.checkpoints import Checkpoint, check_files, find_checkpoints
 from groot_ray.evaluate.plan import EvaluationPlan
 from groot_ray.evaluate.record import Before, Record, part_to_evaluate, read_record
 from groot_ray.evaluate.results import compare, describe, verdict
@@ -47,12 +48,19 @@ def evaluate(
 
     Raises:
         ConfigurationError: a checkpoint, dataset, trajectory or tag does not exist, or the horizon exceeds the model's.
-        DataError: a dataset or checkpoint is broken, or they do not fit each other.
+        DataError: a dataset or checkpoint is broken, or they do not fit each other. If any checkpoint differs from its
+            manifest, none is evaluated.
+        TemporaryFailureError: a checkpoint was removed meanwhile.
     """
+    from groot_ray.evaluate.fanout import is_worthwhile
+    from groot_ray.policy.load import ONLY_FOR_RESUME
+
     options, output = plan.options, plan.output
     chosen, notes = find_checkpoints(list(plan.checkpoints), options.checkpoints)
     for note in notes:
         log.warning("%s", note)
+    spread = is_worthwhile() if distributed is None else distributed
+    compared = check_files(chosen, None if spread else Path(plan.cache).expanduser(), ONLY_FOR_RESUME)
     records = [read_record(checkpoint.location) for checkpoint in chosen]
     part = part_to_evaluate(chosen[0].location, records[0], plan.dataset, options.split)
     folders = result_folders(chosen, output)
@@ -66,11 +74,12 @@ def evaluate(
             device=plan.device,
             plots=folder if options.plots else None,
             tokenizer=plan.tokenizer,
+            checked=checkpoint.location in compared,
         )
         for checkpoint, record, folder in zip(chosen, records, folders, strict=True)
     ]
     untrained = untrained_runs(runs, records) if options.baselines else {}
-    done = run_all([*runs, *untrained.values()], progress, attempt, distributed)
+    done = run_all([*runs, *untrained.values()], progress, attempt, spread)
     starts = dict(zip(untrained, done[len(runs) :], strict=True))
     entries = [
         describe(checkpoint, run, result, record.before, starts.get(start_of(run, record)), notes)
@@ -107,10 +116,10 @@ def untrained_runs(runs: Sequence[Run], records: Sequence[Record]) -> dict[Start
 
 
 def run_all(
-    runs: Sequence[Run], progress: Progress | None, attempt: Lease | None, distributed: bool | None
+    runs: Sequence[Run], progress: Progress | None, attempt: Lease | None, distributed: bool
 ) -> list[dict[str, Any]]:
     """The results of all runs in order, computed here one after the other or as Ray tasks."""
-    from groot_ray.evaluate.fanout import is_worthwhile, run_distributed
+    from groot_ray.evaluate.fanout import run_distributed
 
     each = len(trajectory_ids(runs[0].dataset, runs[0].options))
     if progress is not None:
@@ -122,7 +131,7 @@ def run_all(
         if progress is not None:
             progress.advance(trajectories)
 
-    if is_worthwhile() if distributed is None else distributed:
+    if distributed:
         return run_distributed(runs, lambda: advance(each), lambda: advance(0))
     return [run_policy(run, lambda: advance(1)) for run in runs]
 

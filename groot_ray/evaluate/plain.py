@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from groot_ray.evaluate.checkpoints import find_checkpoints
+from groot_ray.evaluate.checkpoints import check_files, find_checkpoints
 from groot_ray.evaluate.open_loop import COMPARISON, METRICS, SUMMARY, evaluate, result_folders, trajectory_ids
 from groot_ray.evaluate.record import part_to_evaluate, read_record
 from groot_ray.evaluate.run import plot_names
@@ -36,8 +36,11 @@ def evaluate_into(plan: EvaluationPlan, *, progress: Progress | None = None, for
     Raises:
         ConfigurationError: storage denies access, or as for `evaluate`.
     """
+    from groot_ray.policy.load import ONLY_FOR_RESUME
+
     options, output = plan.options, plan.output
     chosen, _ = find_checkpoints(list(plan.checkpoints), options.checkpoints)
+    check_files(chosen, None, ONLY_FOR_RESUME)
     first = chosen[0].location
     part = part_to_evaluate(first, read_record(first), plan.dataset, options.split)
     check_storage(output)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groot_ray.dataset.groot.layout import INFO, choose_part
-from groot_ray.errors import ConfigurationError
+from groot_ray.errors import ConfigurationError, DataError
 from groot_ray.experiment.schema import ModelOptions
 from groot_ray.storage import Location, NotFoundError, open_location
+from groot_ray.storage.committed import ADVICE, own_files
+from groot_ray.storage.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from groot_ray.model.shared.network import PolicyNetwork
@@ -44,13 +47,21 @@ class Record:
 
 
 def read_record(checkpoint: Location) -> Record:
-    """Read a checkpoint's record of its run; a missing one, or another program's, gives an empty record."""
+    """Read a checkpoint's record of its run; a missing one, or another program's, gives an empty record.
+
+    Raises:
+        DataError: it differs from the checkpoint's manifest.
+    """
     import yaml
 
     from groot_ray.train.checkpoints.experiment_cfg import CONF
 
     try:
-        content = yaml.safe_load((checkpoint / CONF).read_text())
+        text = (checkpoint / CONF).read_bytes()
+        listed = {file.path: file.sha256 for file in own_files(checkpoint) or ()}
+        if listed.get(CONF, digest := hashlib.sha256(text).hexdigest()) != digest:
+            raise DataError(f"{(checkpoint / CONF).uri} is damaged: its sha256 differs from {MANIFEST}; {ADVICE}")
+        content = yaml.safe_load(text)
     except NotFoundError:
         return Record()
     except yaml.YAMLError as error:

@@ -14,7 +14,9 @@ from groot_ray.evaluate.plots import plot_actions, plot_cameras, snapshot_frames
 from groot_ray.evaluate.predict import check_fits, choose_episodes, layout_of, predict_trajectory, recorded_states
 from groot_ray.evaluate.rating import Trajectory, rate
 from groot_ray.evaluate.record import Before, untrained_network
+from groot_ray.machine_memory import out_of_memory
 from groot_ray.storage import Location
+from groot_ray.storage.inventory import expected_files
 from groot_ray.storage.tree import mirror
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ class Run:
     """One checkpoint to evaluate on one dataset.
 
     `checkpoint` gives the processing and the weights; an `untrained` run takes weights from `before`. `tokenizer` is
-    the fallback for checkpoints without one. Plots are written below `plots`, if given.
+    the fallback for checkpoints without one. Plots are written below `plots`, if given. `checked`: this
+    machine has compared the checkpoint's files with its manifest.
     """
 
     checkpoint: Location
@@ -40,8 +43,10 @@ class Run:
     untrained: bool = False
     before: Before | None = None
     tokenizer: str | None = None
+    checked: bool = False
 
 
+@out_of_memory("lower evaluation.batch_size")
 def run_policy(run: Run, after_each: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Load the policy, predict and rate; `after_each` is called after each trajectory.
 
@@ -58,7 +63,7 @@ def run_policy(run: Run, after_each: Callable[[], None] = lambda: None) -> dict[
     from groot_ray.policy.load import load_policy, recorded_embodiment
 
     cache = Path(run.cache).expanduser()
-    dataset = GrootDataset(mirror(run.dataset, cache))
+    dataset = GrootDataset(mirror(run.dataset, cache, expected=expected_files(run.dataset)))
     positions = choose_episodes(dataset, run.options.traj_ids)
     try:
         network = untrained_network(run.before, cache, run.checkpoint.endpoint, run.device) if run.untrained else None
@@ -72,6 +77,7 @@ def run_policy(run: Run, after_each: Callable[[], None] = lambda: None) -> dict[
         denoising_steps=run.options.denoising_steps,
         tokenizer=run.tokenizer,
         network=network,
+        checked=run.checked,
     )
     check_fits(dataset, policy.modality, policy.tag, run.options.action_horizon)
     robot = dataset.embodiment or recorded_embodiment(policy.checkpoint)

@@ -65,8 +65,8 @@ def never_saved(experiment: Experiment) -> list[str]:
     if not isinstance(wanted, list):
         return []
     regular = range(training.save_steps, training.max_steps + 1, training.save_steps)
-    kept = {*regular[-training.save_total_limit :], *training.keep_steps, training.max_steps}
-    missing = [str(step) for step in wanted if step not in kept]
+    newest, kept = regular[-training.save_total_limit :], {*training.keep_steps, training.max_steps}
+    missing = [str(step) for step in wanted if step not in newest and step not in kept]
     if not missing:
         return []
     return [

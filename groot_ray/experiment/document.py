@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.cluster import ClusterOptions
 from groot_ray.experiment.schema import Experiment, Strict
+from groot_ray.input_limits import check_size, check_values
 from groot_ray.schema_errors import explain
 from groot_ray.yaml_text import parse_yaml
 
@@ -39,12 +40,13 @@ def load_document(path: str | Path, overrides: dict[str, Any] | None = None) -> 
     """
     file = Path(path)
     try:
+        check_size(file.stat().st_size, f"experiment file {str(path)!r}", ConfigurationError)
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigurationError(
             f"experiment file {str(path)!r} does not exist; see examples/ for ones to start from"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigurationError(f"experiment file {str(path)!r} cannot be read: {error}") from None
     data = parse_yaml(text, str(path))
     _resolve_paths(data, file.resolve().parent)
@@ -57,6 +59,7 @@ def build_document(
     """Check a mapping against the schema after applying `overrides` (dotted names)."""
     for dotted, value in (overrides or {}).items():
         _set_dotted(data, dotted, value)
+    check_values(data, origin, ConfigurationError)
     try:
         return Document.model_validate(data)
     except ValidationError as error:

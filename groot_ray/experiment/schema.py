@@ -10,6 +10,7 @@ Every field is either a *result option*, which enters the key of the stages that
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import (
@@ -23,12 +24,22 @@ from pydantic import (
 )
 
 from groot_ray.errors import ConfigurationError
+from groot_ray.field_types import (
+    BILLION,
+    Checked,
+    Episodes,
+    PositiveSeed,
+    Seed,
+    Step,
+)
 from groot_ray.model.family import families, family_with_size
 
 DEFAULT_STORAGE = "./outputs"
 DEFAULT_CACHE = "~/.cache/groot_ray"  # local copies of remote files
-Count = Annotated[int, Field(ge=0, strict=True)]
+Count = Annotated[int, Field(ge=0, le=BILLION, strict=True)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0, strict=True)]
+MOST_WORKERS = 10_000
+JITTER = {"brightness": 100.0, "contrast": 100.0, "saturation": 100.0, "hue": 0.5}  # largest changes
 
 
 def operational(default: Any, description: str, **rules: Any) -> Any:
@@ -36,10 +47,10 @@ def operational(default: Any, description: str, **rules: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"operational": True}, **rules)
 
 
-class Strict(BaseModel):
+class Strict(Checked):
     """Base of all parts of the document: unknown keys are errors, assignments are checked."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, populate_by_name=True)
+    model_config = ConfigDict(validate_assignment=True, populate_by_name=True)
 
 
 class StorageOptions(Strict):
@@ -60,14 +71,14 @@ class SourceOptions(Strict):
 
     uri: str = Field(description="folder, s3://bucket/prefix, or a dataset of the hub (hf://org/name or org/name)")
     revision: str | None = Field(None, description="branch, tag or commit of a hub dataset")
-    episodes: list[int] | None = Field(None, description="use only these episode numbers of the source")
+    episodes: Episodes | None = Field(None, description="use only these episode numbers of the source")
 
 
 class ConversionOptions(Strict):
     """How an episode is converted: sampling in time, image size and codec."""
 
     fps: float = Field(
-        20.0, gt=0, description="frames per second of the converted dataset (GR00T was pretrained at 20)"
+        20.0, ge=0.01, le=1000, description="frames per second of the converted dataset (GR00T was pretrained at 20)"
     )
     resample: Literal["index", "linspace", "timestamp"] = Field(
         "index",
@@ -75,15 +86,17 @@ class ConversionOptions(Strict):
         "linspace: n * fps / source_fps points from first to last frame; "
         "timestamp: nearest recorded timestamp, for recordings with dropped frames",
     )
-    resolution: int = Field(256, ge=32, multiple_of=2, description="edge of the square image in pixels")
+    resolution: int = Field(256, ge=32, le=4096, multiple_of=2, description="edge of the square image in pixels")
     codec: Literal["h264", "mp4v", "hevc", "av1"] = Field("h264", description="video codec of the converted dataset")
-    gop: int = Field(2, ge=1, description="distance of key frames; 2 lets training read single frames quickly")
+    gop: int = Field(
+        2, ge=1, le=10_000, description="distance of key frames; 2 lets training read single frames quickly"
+    )
     quality: int = Field(
         23, ge=0, le=51, description="constant rate factor (h264, hevc, av1); smaller is better and larger"
     )
     skip_bad: bool = Field(False, description="report broken episodes and leave them out instead of stopping")
     workers: int | None = operational(
-        None, "parallel conversion tasks; all CPUs of the Ray cluster when not given", ge=1
+        None, "parallel conversion tasks; all CPUs of the Ray cluster when not given", ge=1, le=100_000
     )
 
 
@@ -95,7 +108,7 @@ class SplitOptions(Strict):
         0, description="episodes for choosing a checkpoint; cut from train where train names all"
     )
     test: Count | Share = Field(0, description="episodes that only the final evaluation sees")
-    seed: int | None = Field(
+    seed: PositiveSeed | None = Field(
         None, description="shuffle the episodes with this seed before cutting; in order when not given"
     )
 
@@ -141,39 +154,76 @@ class ModelOptions(Strict):
         None,
         description="hub repository, folder or URI of the Qwen3 vocabulary; taken from the checkpoint where it has one",
     )
-    seed: int = Field(0, description="seed of fresh weights")
+    seed: Seed = Field(0, description="seed of fresh weights")
 
 
-WorkerRange = Union[Annotated[int, Field(ge=0)], tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]]
+Workers = Annotated[int, Field(ge=1, le=MOST_WORKERS)]
+
+
+def _from_least_to_most(value: Any) -> Any:
+    if isinstance(value, tuple) and value[0] > value[1]:
+        raise ValueError(f"the range {list(value)} is upside down; give [min, max]")
+    return value
+
+
+WorkerRange = Annotated[
+    Union[Annotated[int, Field(ge=0, le=MOST_WORKERS)], tuple[Workers, Workers]], AfterValidator(_from_least_to_most)
+]
+
+
+def _plain(value: Any) -> Any:
+    """Check that a free-form value is plain JSON: no dates, no infinite numbers, names are text."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise ValueError(f"the key {name!r} is not text; put it in quotes")
+            _plain(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _plain(inner)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    elif value is not None and not isinstance(value, str | bool | int | float):
+        raise ValueError(f"a {type(value).__name__} is neither a number nor text; put it in quotes")
+    return value
+
+
+PlainMapping = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
 class TrainingOptions(Strict):
     """Finetuning, under the names and defaults of NVIDIA's launcher where it has the option."""
 
-    learning_rate: float = Field(1e-4, gt=0, description="peak learning rate of AdamW")
+    learning_rate: float = Field(1e-4, gt=0, le=100, description="peak learning rate of AdamW")
     global_batch_size: int = Field(
-        64, ge=1, description="samples per optimizer step over all workers and accumulation steps"
+        64, ge=1, le=1_000_000, description="samples per optimizer step over all workers and accumulation steps"
     )
-    gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches per optimizer step and worker")
-    max_steps: int = Field(10000, ge=1, description="optimizer steps")
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, le=100_000, description="micro-batches per optimizer step and worker"
+    )
+    max_steps: Step = Field(10000, description="optimizer steps")
     warmup_ratio: float = Field(
         0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises linearly"
     )
-    weight_decay: float = Field(1e-5, ge=0, description="decoupled weight decay")
-    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this global norm")
-    seed: int = Field(42, description="order of samples, noise, augmentation and dropout")
+    weight_decay: float = Field(1e-5, ge=0, le=100, description="decoupled weight decay")
+    max_grad_norm: float = Field(1.0, gt=0, le=1e9, description="gradients are clipped to this global norm")
+    seed: Seed = Field(42, description="order of samples, noise, augmentation and dropout")
     tune_llm: bool = Field(False, description="train the whole language model")
     tune_visual: bool = Field(False, description="train the vision tower and its connector")
     tune_projector: bool = Field(True, description="train state/action encoders, decoder and positions")
     tune_diffusion_model: bool = Field(True, description="train the diffusion transformer")
     tune_vlln: bool = Field(True, description="train the layer norm between backbone and action head")
     tune_top_llm_layers: int | None = Field(
-        None, ge=0, description="train the last n language layers; the checkpoint's value when not given (4)"
+        None, ge=0, le=1000, description="train the last n language layers; the checkpoint's value when not given (4)"
     )
     state_dropout_prob: float = Field(0.0, ge=0, le=1, description="probability of hiding the state of a sample")
-    random_rotation_angle: float | None = Field(None, ge=0, description="rotate images by up to this many degrees")
-    color_jitter_params: dict[str, float] | None = Field(None, description="brightness, contrast, saturation, hue")
-    extra_augmentation_config: dict[str, Any] | None = Field(
+    random_rotation_angle: float | None = Field(
+        None, ge=0, le=180, description="rotate images by up to this many degrees"
+    )
+    color_jitter_params: dict[str, Annotated[float, Field(ge=0, le=100)]] | None = Field(
+        None, description="brightness, contrast, saturation, hue"
+    )
+    extra_augmentation_config: PlainMapping | None = Field(
         None, description="augmentation of masked regions, in the form of NVIDIA's launcher"
     )
     modality_config_path: str | None = Field(
@@ -186,15 +236,21 @@ class TrainingOptions(Strict):
         "drop",
         description="last frames of an episode: drop them as the reference does, or repeat the last action and mask it",
     )
-    save_steps: int = operational(1000, "steps between checkpoints", ge=1)
-    save_total_limit: int = operational(5, "number of newest checkpoints that are kept", ge=1)
-    keep_steps: list[int] = operational(
-        [], "checkpoints of these steps are saved and kept, regardless of save_total_limit"
+    compile: Literal["auto", "off", "on"] = operational(
+        "auto",
+        "compiled training step in CUDA graphs: auto uses it where GPU, precision and workers allow it; on demands it. "
+        "Same mathematics, other rounding and dropout masks",
+    )
+    save_steps: Step = operational(1000, "steps between checkpoints")
+    save_total_limit: Step = operational(5, "number of newest checkpoints that are kept")
+    keep_steps: list[Step] = operational(
+        [], "checkpoints of these steps are saved and kept, regardless of save_total_limit", max_length=10_000
     )
     recovery_interval: float = operational(
         120.0,
         "seconds between recovery checkpoints, which only serve to resume after a failure; 0 turns them off",
         ge=0,
+        le=BILLION,
     )
     num_workers: WorkerRange = operational(
         1,
@@ -202,9 +258,11 @@ class TrainingOptions(Strict):
         "machine only): it starts fastest, and a crash ends the command",
     )
     use_gpu: bool | None = operational(None, "reserve a GPU for each worker; by default if the cluster has GPUs")
-    dataloader_num_workers: int = operational(2, "loader threads of each worker", ge=0)
-    frame_cache_gb: float = operational(1.0, "gigabytes of decoded frames that each worker keeps in memory", ge=0)
-    logging_steps: int = operational(10, "steps between log lines", ge=1)
+    dataloader_num_workers: int = operational(2, "loader threads of each worker", ge=0, le=1000)
+    frame_cache_gb: float = operational(
+        1.0, "gigabytes of decoded frames that each worker keeps in memory", ge=0, le=100_000
+    )
+    logging_steps: Step = operational(10, "steps between log lines")
     use_wandb: bool = operational(False, "also report to Weights & Biases")
     wandb_project: str = operational("finetune-gr00t-n1d6", "project at Weights & Biases")
     experiment_name: str | None = operational(None, "name of the run in logs and trackers")
@@ -212,17 +270,18 @@ class TrainingOptions(Strict):
     @field_validator("color_jitter_params")
     @classmethod
     def _known_jitter(cls, value: dict[str, float] | None) -> dict[str, float] | None:
-        known = ("brightness", "contrast", "saturation", "hue")
-        for key in value or {}:
-            if key not in known:
-                raise ValueError(f"{key!r} is not a color jitter parameter; there are {', '.join(known)}")
+        for key, change in (value or {}).items():
+            if key not in JITTER:
+                raise ValueError(f"{key!r} is not a color jitter parameter; there are {', '.join(JITTER)}")
+            if change > JITTER[key]:
+                raise ValueError(f"{key} is {change:g}; use at most {JITTER[key]:g}")
         return value
 
     @property
     def workers(self) -> tuple[int, int]:
         """Smallest and largest number of workers."""
         n = self.num_workers
-        return (n, n) if isinstance(n, int) else (min(n), max(n))
+        return (n, n) if isinstance(n, int) else n
 
     @model_validator(mode="after")
     def _batch_is_divisible(self) -> TrainingOptions:
@@ -238,17 +297,23 @@ class EvaluationOptions(Strict):
     """Open-loop evaluation of checkpoints on recorded episodes."""
 
     split: Literal["test", "validation", "train"] = Field("test", description="which part of the converted dataset")
-    checkpoints: Literal["last", "all"] | list[int] = Field("last", description="steps to evaluate and compare")
-    traj_ids: list[int] | None = Field(None, description="episodes of the part; all when not given")
-    steps: int | None = Field(200, ge=1, description="frames per trajectory; null for all")
-    action_horizon: int = Field(16, ge=1, description="predict every so many frames, and use as many predicted steps")
-    denoising_steps: int | None = Field(
-        None, ge=1, description="Euler steps of the flow; the checkpoint's value when not given (4)"
+    checkpoints: Literal["last", "all"] | Annotated[list[Step], Field(min_length=1, max_length=10_000)] = Field(
+        "last", description="steps to evaluate and compare"
     )
-    thresholds: list[float] = Field([0.05, 0.1, 0.2], description="thresholds of Success@X and Accuracy@X")
-    seed: int = Field(0, description="seed of the denoising noise")
+    traj_ids: Episodes | None = Field(None, description="episodes of the part; all when not given")
+    steps: Step | None = Field(200, description="frames per trajectory; null for all")
+    action_horizon: int = Field(
+        16, ge=1, le=10_000, description="predict every so many frames, and use as many predicted steps"
+    )
+    denoising_steps: int | None = Field(
+        None, ge=1, le=10_000, description="Euler steps of the flow; the checkpoint's value when not given (4)"
+    )
+    thresholds: list[Annotated[float, Field(ge=0, le=BILLION)]] = Field(
+        [0.05, 0.1, 0.2], min_length=1, max_length=100, description="thresholds of Success@X and Accuracy@X"
+    )
+    seed: PositiveSeed = Field(0, description="seed of the denoising noise")
     baselines: bool = Field(True, description="also evaluate the untrained model and holding the current pose")
-    batch_size: int = operational(8, "observations per forward pass", ge=1)
+    batch_size: int = operational(8, "observations per forward pass", ge=1, le=100_000)
     plots: bool = operational(True, "write a plot for each trajectory")
 
     @field_validator("checkpoints", mode="before")
@@ -266,7 +331,7 @@ class Experiment(Strict):
     )
     storage: StorageOptions = Field(default_factory=StorageOptions)
     source: SourceOptions
-    embodiment: str | dict[str, Any] = Field(
+    embodiment: str | PlainMapping = Field(
         description="preset name, path of a YAML description, or the description itself"
     )
     embodiment_tag: str | None = Field(

@@ -15,7 +15,7 @@ from groot_ray.experiment.cluster import ClusterOptions
 from groot_ray.experiment.cluster.environment import NO_CREDENTIALS, Environment, EnvironmentOptions
 from groot_ray.experiment.document import Document
 from groot_ray.experiment.rules import Never, Only, Under
-from groot_ray.experiment.schema import Experiment, SourceOptions, StorageOptions, TrainingOptions
+from groot_ray.experiment.schema import Experiment, SourceOptions, StorageOptions, TrainingOptions, Workers
 
 S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # win over storage.endpoint
 ENDPOINTS = (*S3_ENDPOINTS, "HF_ENDPOINT", "WANDB_BASE_URL")
@@ -33,7 +33,7 @@ NO_MODALITY_CONFIG = Never(".", f"left out: {NO_FILE}; describe the embodiment i
 
 Address = Annotated[str, NO_CREDENTIALS]
 StorageUri = Annotated[str, IN_STORAGE, NO_CREDENTIALS]
-PodWorkers = Union[Annotated[int, Field(ge=1)], tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]]
+PodWorkers = Union[Workers, tuple[Workers, Workers]]
 
 
 def described(options: type[BaseModel], name: str, default: Any = ...) -> Any:

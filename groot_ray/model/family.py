@@ -70,6 +70,7 @@ class ModelFamily(Protocol):
         title: the family's name for people, such as ``GR00T N1.6``.
         sizes: names of the sizes that `new_config` can make; the published checkpoint's comes first.
         limits: those of the published checkpoint; a checkpoint's own are in its configuration.
+        parameters: number of a model's parameters by size.
         training_peaks: measured peak GPU memory of training, see `TrainingPeaks`, by size; empty where nothing was
             measured.
         tags: embodiment tags that the family knows without a checkpoint, by NAME.
@@ -82,6 +83,7 @@ class ModelFamily(Protocol):
     title: str
     sizes: tuple[str, ...]
     limits: Limits
+    parameters: Mapping[str, int]
     training_peaks: Mapping[str, TrainingPeaks]
     tags: Mapping[str, EmbodimentTag]
     file_patterns: tuple[str, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from groot_ray.model.shared.weights import apply_dtype_policy
 from groot_ray.policy.policy import Policy
 from groot_ray.policy.robot import RobotPolicy
 from groot_ray.storage import Location, mirror, open_location
+from groot_ray.storage.committed import checked_mirror, own_files, unless_removed
 
 if TYPE_CHECKING:
     from groot_ray.model.shared.network import PolicyNetwork
@@ -40,6 +42,7 @@ def load_policy(
     denoising_steps: int | None = None,
     tokenizer: Path | str | None = None,
     network: PolicyNetwork | None = None,
+    checked: bool = False,
 ) -> Policy:
     """Load a checkpoint as a policy in model dimensions.
 
@@ -53,13 +56,30 @@ def load_policy(
         denoising_steps: replaces the checkpoint's own number.
         tokenizer: fallback for checkpoints without one (NVIDIA's): hub repository, folder or URI.
         network: replaces the checkpoint's weights, such as by those before finetuning; cast and moved in place.
+        checked: the caller has just compared the checkpoint's files with its manifest (`checked_mirror`).
 
     Raises:
         ConfigurationError: the folder is not a checkpoint, the tag is unknown or ambiguous, or torch sees no GPU.
-        DataError: a file is missing or broken.
+        DataError: a file is missing, broken, or differs from the checkpoint's manifest.
+        TemporaryFailureError: the checkpoint was removed meanwhile.
     """
     location, cache = open_location(checkpoint), Path(cache).expanduser()
-    folder = mirror(location, cache, without=ONLY_FOR_RESUME)
+    with unless_removed(location) if checked or own_files(location) is not None else nullcontext():
+        folder = (mirror if checked else checked_mirror)(location, cache, ONLY_FOR_RESUME)
+        return _load(folder, location, tag, device, cache, denoising_steps, tokenizer, network)
+
+
+def _load(
+    folder: Path,
+    location: Location,
+    tag: str | None,
+    device: str | torch.device | None,
+    cache: Path,
+    denoising_steps: int | None,
+    tokenizer: Path | str | None,
+    network: PolicyNetwork | None,
+) -> Policy:
+    """`load_policy` of a checkpoint's local folder."""
     if isinstance(tokenizer, str) and "://" in tokenizer:
         tokenizer = mirror(open_location(tokenizer, location.endpoint, location.region), cache)
     target = inference_device(device)

@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from groot_ray.errors import ConfigurationError
 from groot_ray.experiment.schema import result_options
 from groot_ray.experiment.stages import StageDeclaration
 from groot_ray.progress import Listener
 from groot_ray.stages.place import Place
 from groot_ray.stages.work import Work
 from groot_ray.storage import Location
-from groot_ray.storage.lease import Attempt
+from groot_ray.storage.lease import Attempt, Lease
 from groot_ray.storage.manifest import MANIFEST, FileRecord, Manifest
 
 
@@ -54,6 +57,16 @@ class Context:
             StoppedError: a stop was requested.
         """
         self.attempt.stoppable.check()
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished result that is repaired: where it is, its manifest, and the lease that protects it."""
+
+    work: Work
+    folder: Location
+    manifest: Manifest
+    lease: Lease
 
 
 class Stage(ABC):
@@ -98,6 +111,17 @@ class Stage(ABC):
     @abstractmethod
     def run_plain(self, context: Context) -> Made:
         """Write the result to a folder that the user chose, without a key."""
+
+    def rebuild(self, result: Result, paths: Collection[str], folder: Path) -> Iterator[str]:
+        """Write files of a finished result again, below the local `folder`; yields each path once it is written.
+
+        The caller compares a file before it asks for the next one, and puts nothing in place before all are equal.
+        """
+        raise ConfigurationError(f"files of {self.name} cannot be rebuilt; run it with --force to write a new result")
+
+    def files_of(self, result: Result) -> list[FileRecord]:
+        """The files of a finished result as they are, or as its records outside the list of files say."""
+        return []
 
     def check_inputs(self, work: Work) -> None:  # noqa: B027
         """Raise an error for wrong inputs before anything is written to a plain folder."""

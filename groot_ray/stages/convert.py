@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groot_ray import hub
 from groot_ray.experiment.plan import convert_key
 from groot_ray.experiment.stages import CONVERT, DOWNLOAD, PARTS
-from groot_ray.stages.base import Context, Made, Stage
+from groot_ray.stages.base import Context, Made, Result, Stage
 from groot_ray.stages.download import DATASET, check_unchanged, dataset_location
 from groot_ray.stages.hub_files import fetch
 from groot_ray.stages.place import Place
 from groot_ray.stages.sources import source_of
 from groot_ray.stages.work import Work
 from groot_ray.storage import Location, open_location
+from groot_ray.storage.inventory import expected_files
 from groot_ray.storage.manifest import FileRecord, Manifest, record_files
+from groot_ray.storage.verify import check_files
 
 if TYPE_CHECKING:
     from groot_ray.convert.finish import ConversionSummary
@@ -37,18 +40,43 @@ class Convert(Stage):
         return {"embodiment": work.robot, **super().options(work)}
 
     def run(self, context: Context) -> Made:
-        from groot_ray.convert.splits import Splits
         from groot_ray.dataset.source.formats import open_source
 
         work = context.work
         source = dataset_location(work)
         if source != work.place(DOWNLOAD.name).folder / DATASET:
             check_unchanged(work, source)
-        pin = work.source
-        train, validation, test = (tuple(pin.parts.get(part, ())) for part in PARTS)
-        splits = Splits(train, validation, test, tuple(pin.unused))
-        made = self._convert(context, open_source(source), splits)
+        elif (expected := expected_files(source)) is not None:
+            check_files(source, expected)
+        made = self._convert(context, open_source(source), _pinned_splits(work))
         return Made(made.to_json(), conversion_files(context.output, bool(made.bad)), _sentence(made))
+
+    def rebuild(self, result: Result, paths: Collection[str], folder: Path) -> Iterator[str]:
+        from groot_ray.convert.plan import ConversionRequest
+        from groot_ray.convert.repair import pinned_plan, rebuild_part
+        from groot_ray.convert.task import Conversion
+        from groot_ray.dataset.source.formats import open_source
+
+        work = result.work
+        source = dataset_location(work)
+        request = ConversionRequest(
+            open_source(source),
+            work.embodiment,
+            work.experiment.conversion,
+            _pinned_splits(work),
+            open_location(folder),
+        )
+        plan = pinned_plan(result.folder / NOTES / "plan.json", request)
+        conversion = Conversion(request, plan, result.lease)
+        bad = {int(index) for index in result.manifest.made.get("bad_episodes", {})}
+        for part in PARTS:
+            damaged = [path.removeprefix(f"{part}/") for path in paths if path.startswith(f"{part}/")]
+            if damaged:
+                for path in rebuild_part(conversion, part, bad, damaged, result.folder / part):
+                    yield f"{part}/{path}"
+
+    def files_of(self, result: Result) -> list[FileRecord]:
+        return conversion_files(result.folder, bool(result.manifest.made.get("bad_episodes")))
 
     def check_inputs(self, work: Work) -> None:
         from groot_ray.dataset.source.formats import open_source
@@ -118,6 +146,14 @@ def conversion_files(output: Location, has_gaps: bool) -> list[FileRecord]:
     hashed = [record for path, record in known.items() if listed.get(path) == record.size]
     unknown = sorted(set(listed) - {record.path for record in hashed})
     return [*hashed, *record_files(output, unknown)]
+
+
+def _pinned_splits(work: Work) -> Splits:
+    from groot_ray.convert.splits import Splits
+
+    pin = work.source
+    train, validation, test = (tuple(pin.parts.get(part, ())) for part in PARTS)
+    return Splits(train, validation, test, tuple(pin.unused))
 
 
 def _sentence(made: ConversionSummary) -> str:

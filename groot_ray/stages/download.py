@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 from groot_ray import hub
 from groot_ray.errors import DataError
 from groot_ray.experiment.stages import DOWNLOAD
 from groot_ray.progress import Progress, format_size, progress
-from groot_ray.stages.base import Context, Made, Stage
+from groot_ray.stages.base import Context, Made, Result, Stage
 from groot_ray.stages.fingerprints import Fingerprinted, fingerprint, read_listing
 from groot_ray.stages.hub_files import fetch
 from groot_ray.stages.place import Place
 from groot_ray.stages.sources import Source, source_of
 from groot_ray.stages.work import Work
-from groot_ray.storage import Entry, Location
+from groot_ray.storage import Entry, Location, open_location
 from groot_ray.storage.manifest import FileRecord, Manifest, record_files
 from groot_ray.storage.tree import for_each
 
@@ -69,6 +71,27 @@ class Download(Stage):
         entries = [entry for entry in source.location.list() if source.wants(entry.relative)]
         _bring(context, entries, context.output)
         return Made({}, [], f"{source.uri} ({len(entries)} files) copied")
+
+    def rebuild(self, result: Result, paths: Collection[str], folder: Path) -> Iterator[str]:
+        source = source_of(result.work.experiment)
+        target = open_location(folder)
+        wanted = {path.removeprefix(f"{DATASET}/") for path in paths}
+        if source.repository is not None:
+            assert result.work.source.revision is not None
+            repository = hub.Repository(source.repository, "dataset", result.work.source.revision)
+            found = [file for file in hub.list_files(repository) if file.path in wanted]
+            fetch(repository, found, target / DATASET)
+            yield from (f"{DATASET}/{file.path}" for file in found)
+            return
+        assert source.location is not None
+        for path in sorted(wanted):
+            if not (source.location / path).exists():
+                raise DataError(f"{source.uri} has no file {path}")
+            (target / DATASET / path).copy_from(source.location / path)
+            yield f"{DATASET}/{path}"
+
+    def files_of(self, result: Result) -> list[FileRecord]:
+        return record_files(result.folder, [f"{DATASET}/{e.relative}" for e in (result.folder / DATASET).list()])
 
     def describe(self, place: Place, manifest: Manifest) -> str:
         return f"{place.folder.uri}/{DATASET}" if manifest.made.get("copied") else place.folder.uri

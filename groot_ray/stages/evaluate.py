@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from groot_ray.errors import DataError
 from groot_ray.experiment.plan import evaluate_key
 from groot_ray.experiment.stages import CONVERT, EVALUATE, FINETUNE
 from groot_ray.progress import progress
 from groot_ray.stages.base import Context, Made, Stage
 from groot_ray.stages.place import Place
 from groot_ray.stages.work import NotReady, Work
-from groot_ray.storage.manifest import Manifest, record_files
+from groot_ray.storage.manifest import Manifest, read_manifest, record_files
 
 NOT_RESULTS = ("attempts", "logs", "status.json", "provenance.json", "manifest.json")
 
@@ -52,6 +53,18 @@ class Evaluate(Stage):
         )
         return {str(step): weights[str(step)] for step in steps}
 
+    def _check_weights(self, work: Work) -> None:
+        """Raise `DataError` if a checkpoint's weights are not those that the run recorded when it ended."""
+        run = work.place(FINETUNE.name).folder
+        for step, weights in self._chosen(work).items():
+            folder = run / f"checkpoint-{step}"
+            manifest = read_manifest(folder)
+            if manifest is not None and manifest.made.get("weights") != weights:
+                raise DataError(
+                    f"{folder.uri} has other weights than its run recorded when it ended; restore it from a copy, "
+                    "train again with --force, or evaluate it by itself with --checkpoint"
+                )
+
     def _evaluate(self, context: Context) -> dict[str, Any]:
         from groot_ray.evaluate.open_loop import evaluate
         from groot_ray.evaluate.plan import EvaluationPlan
@@ -61,6 +74,7 @@ class Evaluate(Stage):
         options = experiment.evaluation
         if not isinstance(options.checkpoints, list):  # of this target, not of a later extension of the run
             options = options.model_copy(update={"checkpoints": [int(step) for step in self._chosen(work)]})
+        self._check_weights(work)
         plan = EvaluationPlan(
             [work.place(FINETUNE.name).folder],
             work.place(CONVERT.name).folder,

@@ -9,7 +9,7 @@ from groot_ray.experiment.stages import Export, exports_of
 from groot_ray.progress import format_size, progress
 from groot_ray.stages.catalog import Result, current_folders, need_experiment, results
 from groot_ray.storage import Location
-from groot_ray.storage.manifest import read_files
+from groot_ray.storage.manifest import FileRecord, hash_file, read_files
 from groot_ray.storage.tree import for_each
 
 
@@ -21,12 +21,12 @@ def export(experiment: Location, what: str, target: Location) -> str:
 
     Raises:
         ConfigurationError: there is no such experiment or result, or the target folder holds other files.
-        DataError: a file is missing or its size differs from the manifest.
+        DataError: a file is missing or differs from the manifest; nothing stays in the target folder.
     """
     need_experiment(experiment)
     folder, files = find_export(experiment, what)
     sizes = {entry.relative: entry.size for entry in folder.list()}
-    broken = next((path for path, size in files.items() if sizes.get(path) != size), None)
+    broken = next((path for path, file in files.items() if sizes.get(path) != file.size), None)
     if broken is not None:
         raise DataError(
             f"{folder.uri}/{broken} is missing or its size differs from its manifest; regenerate it with --force"
@@ -38,14 +38,24 @@ def export(experiment: Location, what: str, target: Location) -> str:
 
         def copy(path: str) -> None:
             (target / path).copy_from(folder / path)
+            size, sha256 = hash_file(target / path)  # of what arrived
+            if (size, sha256) != (files[path].size, files[path].sha256):
+                raise DataError(
+                    f"{folder.uri}/{path} is damaged: its sha256 differs from its manifest; regenerate it with --force"
+                )
             bar.advance(1)
 
-        for_each(copy, sorted(files))
-    return f"{what} of {experiment.name}: {len(files)} files, {format_size(sum(files.values()))} copied to {target.uri}"
+        try:
+            for_each(copy, sorted(files))
+        except DataError:
+            for_each(lambda path: (target / path).delete(), sorted(files))
+            raise
+    size = format_size(sum(file.size for file in files.values()))
+    return f"{what} of {experiment.name}: {len(files)} files, {size} copied to {target.uri}"
 
 
-def find_export(experiment: Location, what: str) -> tuple[Location, dict[str, int]]:
-    """The folder that `what` names, and its files' sizes by path; `checkpoint` means the one with the most steps."""
+def find_export(experiment: Location, what: str) -> tuple[Location, dict[str, FileRecord]]:
+    """The folder that `what` names, and its files by path; `checkpoint` means the one with the most steps."""
     found = list(results(experiment))
     current = current_folders(experiment)
     found.sort(key=lambda result: (current.get(result.stage) == result.name, result.used), reverse=True)
@@ -65,8 +75,8 @@ def find_export(experiment: Location, what: str) -> tuple[Location, dict[str, in
     )
 
 
-def exports(result: Result) -> Iterator[tuple[str, Location, dict[str, int]]]:
-    """A result's exports: name, folder, and sizes of the files by path."""
+def exports(result: Result) -> Iterator[tuple[str, Location, dict[str, FileRecord]]]:
+    """A result's exports: name, folder, and the files by path."""
     for declared in exports_of(result.stage):
         if declared.is_pattern:
             yield from _inner_exports(result, declared)
@@ -74,14 +84,14 @@ def exports(result: Result) -> Iterator[tuple[str, Location, dict[str, int]]]:
             prefix = f"{declared.folder}/" if declared.folder else ""
             listed = [file for file in read_files(result.folder) if file.path.startswith(prefix)]
             if listed:
-                sizes = {file.path.removeprefix(prefix): file.size for file in listed}
-                yield declared.name, result.folder / declared.folder, sizes
+                files = {file.path.removeprefix(prefix): file for file in listed}
+                yield declared.name, result.folder / declared.folder, files
 
 
-def _inner_exports(result: Result, declared: Export) -> Iterator[tuple[str, Location, dict[str, int]]]:
+def _inner_exports(result: Result, declared: Export) -> Iterator[tuple[str, Location, dict[str, FileRecord]]]:
     """Folders of a result that have their own manifests, newest first."""
     for name, manifest in reversed(result.checkpoints.items()):
         if declared.matches(name):
             resume = set(manifest.made.get("resume", ()))
-            listed = manifest.made.get("files", ())
-            yield name, result.folder / name, {f["path"]: f["size"] for f in listed if f["path"] not in resume}
+            listed = [FileRecord(**file) for file in manifest.made.get("files", ())]
+            yield name, result.folder / name, {file.path: file for file in listed if file.path not in resume}

@@ -13,6 +13,7 @@ from groot_ray.experiment.schema import result_options
 from groot_ray.experiment.stages import CONVERT, FINETUNE
 from groot_ray.progress import progress
 from groot_ray.stages.base import Context, Made, Stage
+from groot_ray.stages.pin import pinned_files
 from groot_ray.stages.place import Place
 from groot_ray.stages.work import Work
 from groot_ray.storage import Location
@@ -87,6 +88,7 @@ class Finetune(Stage):
             training,
             tag=experiment.embodiment_tag,
             cache=experiment.storage.cache,
+            base_files=pinned_files(work.root, experiment, work.model),
         )
         with progress(self.name, training.max_steps, "steps", list(context.listeners), log_lines=False) as bar:
             return finetune(plan, lease=context.attempt.stoppable, progress=bar, force=force)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
-from groot_ray.errors import StoppedError, TemporaryFailureError
+from groot_ray.errors import StoppedError
+from groot_ray.ray_session import explained_ray_errors
 from groot_ray.stages.base import Context
 from groot_ray.stages.work import Work
 from groot_ray.storage import Location
 from groot_ray.storage.lease import Attempt, outcome_of
 from groot_ray.storage.logs import LogShipper, log_folder
 from groot_ray.storage.status import StatusWriter
+from groot_ray.system_errors import explained_system_errors
+from groot_ray.termination import signals_as_errors
 
 log = logging.getLogger(__name__)
 
@@ -31,34 +32,14 @@ def followed(
         attempt,
         LogShipper(log_folder(folder, attempt.number)),
         StatusWriter(folder, status_fields) as status,
-        sigterm_as_error(),
+        signals_as_errors(signal.SIGTERM),
     ):
         try:
-            yield Context(work, output, attempt, [status], force)
+            with explained_system_errors(), explained_ray_errors():
+                yield Context(work, output, attempt, [status], force)
         except BaseException as error:
             code, sentence = outcome_of(error)
             log.error("%s: attempt %d failed: %s", stage, attempt.number, sentence)
             status.finish("stopped" if code == StoppedError.exit_code else "failed", sentence)
             raise
         status.finish("done")
-
-
-@contextmanager
-def sigterm_as_error() -> Iterator[None]:
-    """Context manager that raises an error on SIGTERM, so that the attempt's end is recorded."""
-
-    def raise_error(number: int, frame: FrameType | None) -> None:
-        raise TemporaryFailureError("this process was terminated (SIGTERM); run it again to continue")
-
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
-        yield
-        return
-    signal.signal(signal.SIGTERM, raise_error)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is raise_error:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,12 @@ from groot_ray.stages.catalog import Result, ago, is_experiment, is_proof, need_
 from groot_ray.stages.place import PLAN
 from groot_ray.storage import Entry, Location, open_location
 from groot_ray.storage.check import CHECK_FOLDER
+from groot_ray.storage.lease import last_attempt
 from groot_ray.storage.manifest import MANIFEST
 from groot_ray.storage.s3 import S3Store
 from groot_ray.storage.tree import local_partials
+
+log = logging.getLogger(__name__)
 
 DAY = 86400.0
 UPLOAD_AGE = DAY  # no upload takes a day
@@ -106,8 +110,27 @@ def find_garbage(location: Location) -> Iterator[Garbage]:
     named = Named(location.parent if single else location, listed)
     for experiment in listed:
         yield from of_experiment(experiment, named)
-    yield from left_uploads(location)
+    at_work = [result.folder for experiment in listed for result in experiment.results if is_running(result)]
+    yield from left_uploads(location, at_work)
     yield from left_checks(location)
+
+
+def is_running(result: Result) -> bool:
+    """Whether an attempt was working on this result when it was listed."""
+    return result.attempt is not None and result.attempt.alive
+
+
+def unless_resumed(folder: Location, remove: Callable[[], object]) -> Callable[[], None]:
+    """Return `remove`, preceded by another look: an attempt may have begun since the storage was listed."""
+
+    def remove_if_idle() -> None:
+        last = last_attempt(folder)
+        if last is not None and last.alive:
+            log.warning("%s is kept: %s has begun meanwhile", folder.uri, last.who)
+        else:
+            remove()
+
+    return remove_if_idle
 
 
 def contents_of(experiment: Location) -> Contents:
@@ -168,14 +191,14 @@ def of_experiment(experiment: Contents, named: Named) -> Iterator[Garbage]:
     """Superseded and abandoned results, incomplete checkpoints and unnamed listings of an experiment."""
     found = experiment.results
     inputs = names_in_manifests(found)
-    at_work = any(result.attempt is not None and result.attempt.alive for result in found)
+    at_work = any(map(is_running, found))
     for result in found:
-        if result.attempt is not None and result.attempt.alive:
+        if is_running(result):
             continue
         # The inputs of a running stage are not in a manifest yet.
         reason = None if at_work else why_removable(result, found, inputs)
         if reason is not None and not named.has(result.folder):
-            yield Garbage(result.folder.uri, result.size, reason, remover(result))
+            yield Garbage(result.folder.uri, result.size, reason, unless_resumed(result.folder, remover(result)))
         else:
             yield from incomplete_checkpoints(result, named)
     yield from unnamed_listings(experiment)
@@ -234,7 +257,7 @@ def incomplete_checkpoints(result: Result, named: Named) -> Iterator[Garbage]:
                     folder.uri,
                     sum(entry.size for entry in entries),
                     "a checkpoint that was never finished",
-                    folder.delete_tree,
+                    unless_resumed(result.folder, folder.delete_tree),
                 )
 
 
@@ -251,19 +274,23 @@ def unnamed_listings(experiment: Contents) -> Iterator[Garbage]:
             yield Garbage(entry.location.uri, entry.size, "a listing that no plan names", entry.location.delete)
 
 
-def left_uploads(location: Location) -> Iterator[Garbage]:
-    """Leftovers of interrupted writes: multipart uploads in S3, temporary files on a disk."""
+def left_uploads(location: Location, at_work: Sequence[Location] = ()) -> Iterator[Garbage]:
+    """Leftovers of interrupted writes: multipart uploads in S3, temporary files on a disk; not below `at_work`."""
+    busy = tuple(f"{folder.key}/" for folder in at_work)
     store = location.store
     if isinstance(store, S3Store):
         for key, upload, begun in store.unfinished_uploads(location.key):
-            if time.time() - begun > UPLOAD_AGE:
+            if time.time() - begun > UPLOAD_AGE and not key.startswith(busy):
                 yield Garbage(
                     store.uri(key), 0, f"an interrupted upload, started {ago(begun)}", aborter(store, key, upload)
                 )
         return
     for path in local_partials(location.path):
-        state = path.stat()
-        if time.time() - state.st_mtime > UPLOAD_AGE:
+        try:
+            state = path.stat()
+        except FileNotFoundError:  # its writer has just finished
+            continue
+        if time.time() - state.st_mtime > UPLOAD_AGE and not str(path).startswith(busy):
             yield Garbage(
                 str(path), state.st_size, f"an interrupted write, last modified {ago(state.st_mtime)}", unlinker(path)
             )

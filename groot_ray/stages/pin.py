@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from groot_ray import hub
-from groot_ray.errors import ConfigurationError, ServiceUnavailableError
+from groot_ray.errors import ConfigurationError, DataError, ServiceUnavailableError
 from groot_ray.experiment.keys import digest
 from groot_ray.experiment.plan import ModelPin, SourcePin, listing_digest, model_request, source_request
 from groot_ray.experiment.schema import Experiment
@@ -19,7 +19,7 @@ from groot_ray.stages.hub_files import fetch
 from groot_ray.stages.place import PLAN
 from groot_ray.stages.sources import Source, source_of
 from groot_ray.storage import Location, open_location
-from groot_ray.storage.manifest import generation_name
+from groot_ray.storage.manifest import FileRecord, generation_name
 
 if TYPE_CHECKING:
     from groot_ray.dataset.source.recording import Recording
@@ -152,8 +152,6 @@ def _choose(experiment: Experiment, location: Location) -> tuple[Recording, list
 
     dataset = open_source(location)
     wanted = experiment.source.episodes
-    if wanted is not None and not wanted:
-        raise ConfigurationError("source.episodes is an empty list; name episodes, or leave it out for all")
     chosen = [episode.index for episode in dataset.episodes] if wanted is None else sorted(set(wanted))
     return dataset.select(chosen), chosen
 
@@ -189,6 +187,23 @@ def inspect_model(root: Location, experiment: Experiment, name: str) -> ModelPin
     listing = fingerprint(files, read_listing(root, f"{name}.parquet"), f"fingerprints of {location.uri}")
     write_listing(root, f"{name}.parquet", listing)
     return ModelPin(base=base, content=_content(listing))
+
+
+def pinned_files(root: Location, experiment: Experiment, pin: ModelPin) -> list[FileRecord]:
+    """The files of a base model as they were pinned; empty for fresh weights and models of the hub.
+
+    Raises:
+        DataError: another process has pinned a changed model since.
+    """
+    listing = read_listing(root, f"model-{model_request(experiment)}.parquet")
+    if pin.content is None or pin.revision is not None or not listing:
+        return []
+    if _content(listing) != pin.content:
+        raise DataError(
+            f"the base model {pin.base} has changed since it was pinned; restore it, or pin it again with "
+            "`groot-ray run`"
+        )
+    return [FileRecord(file.path, file.size, file.sha256) for file in listing]
 
 
 def is_model_file(path: str) -> bool:

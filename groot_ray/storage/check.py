@@ -24,12 +24,14 @@ class Right:
 
 
 def check_storage(location: Location) -> None:
-    """Write, read, list, create and remove a probe object below `location`; fails fast if the service does not answer.
+    """Write, read, list, create and remove a probe object below `location`.
+
+    Interrupted requests are repeated for a few seconds; a wrong configuration is reported at once.
 
     Raises:
         ConfigurationError: credentials are missing or wrong, the bucket or a permission is missing, the disk is full,
             or the service ignores create-only writes.
-        ServiceUnavailableError: the endpoint does not answer.
+        ServiceUnavailableError: the endpoint did not answer for a few seconds.
     """
     for right in probe_storage(location):
         if right.problem is not None:
@@ -79,8 +81,8 @@ def probe_storage(location: Location) -> Iterator[Right]:
         if store.stat(probe) is not None:
             raise ConfigurationError(f"{here}: a deleted file still exists; use another storage")
         if location.is_local:
-            folder.path.rmdir()
-            with suppress(OSError):  # another check is running
+            with suppress(OSError):  # never made on a read-only disk; above it, another check may be running
+                folder.path.rmdir()
                 folder.path.parent.rmdir()
 
     steps: list[tuple[str, Callable[[], None]]] = [

@@ -13,11 +13,26 @@ CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose a profile with AWS_PROFILE, or give the pod a role"
 )
 
+# The request was damaged or interrupted on its way, or another one is in progress: the same request can succeed.
+INTERRUPTED = (
+    "SlowDown",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "InternalError",
+    "Throttling",
+    "IncompleteBody",
+    "BadDigest",
+    "XAmzContentSHA256Mismatch",
+    "ConditionalRequestConflict",
+    "OperationAborted",
+)
+
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
     """Context manager that translates botocore errors about `where`, a URI, to this package's."""
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -25,6 +40,11 @@ def explained(where: str) -> Iterator[None]:
         raise translate_answer(error, where) from None
     except BotoCoreError as error:
         raise translate_failure(error, where) from None
+    except ResponseParserError:
+        raise ServiceUnavailableError(
+            f"{where}: the storage's answer is cut off or is not S3's; try again later, or correct the endpoint "
+            "(AWS_ENDPOINT_URL_S3 or storage.endpoint)"
+        ) from None
     except ValueError as error:
         if "endpoint" in str(error).lower():
             raise ConfigurationError(
@@ -73,11 +93,7 @@ def translate_answer(error: Any, where: str) -> GrootRayError:
         )
     if code in ("InvalidBucketName", "KeyTooLongError"):
         return ConfigurationError(f"{where}: the service rejects the name ({said})")
-    if (
-        status >= 500
-        or status == 429
-        or code in ("SlowDown", "RequestTimeout", "ServiceUnavailable", "InternalError", "Throttling")
-    ):
+    if status >= 500 or status in (408, 429) or code in INTERRUPTED:
         return ServiceUnavailableError(
             f"{where}: the storage answered {code or status} to {operation}; try again later"
         )
@@ -102,7 +118,7 @@ def translate_failure(error: Any, where: str) -> GrootRayError:
         return ConfigurationError(
             f"{where}: the credentials could not be fetched ({_brief(error)}); log in again or correct the profile"
         )
-    if isinstance(error, known.SSLError):
+    if isinstance(error, known.SSLError) and "EOF" not in str(error):  # a handshake that broke off can succeed later
         return ConfigurationError(
             f"{where}: the endpoint's certificate is not trusted, or it does not speak TLS; "
             "set AWS_CA_BUNDLE to your CA, or use http://"

@@ -3,7 +3,11 @@
 Attempt N is claimed by creating `attempts/N.json`, which only one process can do, and kept by a heartbeat,
 `attempts/N.heartbeat.json`. It is over when `attempts/N.end.json` records its end, or when it has been silent for
 `silence()` seconds. Only then can N+1 be claimed. A holder that only seemed dead (a suspended machine, a lost
-connection) finds N+1 before its next commit and stops. Ages are measured by the storage's clock.
+connection) finds N+1 before its next commit and stops.
+
+Silence is measured twice, and the longer one counts: by the storage's clock, and by how long this process has seen the
+same heartbeat on its own monotonic clock. So a heartbeat from the future (a clock that was set back) delays a takeover
+by one silence, not until the clocks catch up.
 """
 
 from __future__ import annotations
@@ -23,10 +27,14 @@ from typing import Any, Protocol
 from groot_ray.errors import GrootRayError, StoppedError, TemporaryFailureError
 from groot_ray.progress import format_duration
 from groot_ray.storage.location import Location
+from groot_ray.termination import EndedBySignal
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = "attempts"
+
+# (folder, attempt): versions of its signs when last seen, and since when (monotonic seconds) they have been the same.
+_seen: dict[tuple[str, int], tuple[tuple[str, ...], float]] = {}
 
 
 def silence() -> float:
@@ -275,7 +283,7 @@ def outcome_of(error: BaseException | None) -> tuple[int, str]:
     """Exit code and message for how a block of work ended."""
     if error is None:
         return 0, "done"
-    if isinstance(error, GrootRayError):
+    if isinstance(error, GrootRayError | EndedBySignal):
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
         return StoppedError.exit_code, "stopped by a person"
@@ -331,11 +339,24 @@ def _state(folder: Location, number: int, names: set[str]) -> AttemptState | Non
 
 
 def _age(folder: Location, number: int) -> float:
-    """Seconds since an attempt was last heard of."""
+    """Seconds since an attempt was last heard of; never negative."""
     claim = folder / ATTEMPTS / f"{number}.json"
+    looking = time.monotonic()
     signs = (claim, _file(folder, number, "adopted"), _file(folder, number, "heartbeat"))
-    newest = max((found.modified for sign in signs if (found := sign.stat()) is not None), default=0.0)
-    return max(claim.clock() - newest, 0.0)
+    found = [stat for sign in signs if (stat := sign.stat()) is not None]
+    newest = max((stat.modified for stat in found), default=0.0)
+    unchanged = _unchanged(folder, number, tuple(stat.version for stat in found), looking)
+    return max(claim.clock() - newest, unchanged, 0.0)
+
+
+def _unchanged(folder: Location, number: int, versions: tuple[str, ...], looking: float) -> float:
+    """Seconds for which this process has seen the same signs; `looking`: when it began to look (monotonic)."""
+    place = (folder.uri, number)
+    known = _seen.get(place)
+    if known is not None and known[0] == versions:
+        return looking - known[1]
+    _seen[place] = (versions, time.monotonic())
+    return 0.0
 
 
 def _file(folder: Location, number: int, kind: str) -> Location:

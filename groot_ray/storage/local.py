@@ -12,11 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from groot_ray.errors import ConfigurationError
-from groot_ray.storage.store import Listed, NotFoundError, Stat
+from groot_ray.errors import ConfigurationError, GrootRayError, ServiceUnavailableError
+from groot_ray.storage.store import Listed, NotFoundError, Seen, Stat
+from groot_ray.system_errors import explain_system_error
 
 PARTIAL_PREFIX = ".groot-ray-"
 PARTIAL_SUFFIX = ".partial"
+BLOCK = 4 << 20
 
 
 def is_partial(name: str) -> bool:
@@ -35,6 +37,8 @@ class LocalStore:
             return None
         except PermissionError:
             raise ConfigurationError(f"this user may not read {key}; change its permissions") from None
+        except OSError as error:
+            raise _unreliable(key, error) from None
         if path.is_dir():
             return None
         return Stat(found.st_size, found.st_mtime, f"{found.st_mtime_ns}-{found.st_size}")
@@ -44,7 +48,10 @@ class LocalStore:
 
     def read(self, key: str) -> bytes:
         with self.open(key) as stream:
-            return stream.read()
+            try:
+                return stream.read()
+            except OSError as error:
+                raise _unreliable(key, error) from None
 
     def open(self, key: str) -> BinaryIO:
         try:
@@ -53,6 +60,8 @@ class LocalStore:
             raise NotFoundError(f"there is no file {key}") from None
         except PermissionError:
             raise ConfigurationError(f"this user may not read {key}; change its permissions") from None
+        except OSError as error:
+            raise _unreliable(key, error) from None
 
     def list(self, key: str, recursive: bool) -> Iterator[Listed]:
         yield from _walk(Path(key), "", recursive)
@@ -76,8 +85,12 @@ class LocalStore:
             raise NotFoundError(f"there is no file {path}")
         return place_file(Path(key), lambda partial: shutil.copyfile(path, partial), create_only)
 
-    def download(self, key: str, path: Path) -> None:
-        self.upload(str(path), Path(key), create_only=False)
+    def download(self, key: str, path: Path, seen: Seen | None = None) -> None:
+        if seen is None:
+            self.upload(str(path), Path(key), create_only=False)
+            return
+        with self.open(key) as stream:
+            place_file(path, lambda partial: _copy_blocks(stream, partial, seen), create_only=False)
 
     def copy(self, source: str, target: str) -> None:
         self.upload(target, Path(source), create_only=False)
@@ -94,8 +107,9 @@ class LocalStore:
 
 def place_file(path: Path, write: Callable[[Path], object], create_only: bool) -> bool:
     """Let `write` fill a file beside `path`, then rename it atomically; if `create_only`, not over an existing file."""
-    if create_only and path.exists():
-        return False
+    with explained_write(str(path)):
+        if create_only and path.exists():
+            return False
     partial = path.parent / f"{PARTIAL_PREFIX}{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
     with explained_write(str(path)):
         try:
@@ -107,8 +121,16 @@ def place_file(path: Path, write: Callable[[Path], object], create_only: bool) -
             os.replace(partial, path)
             return True
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # gc removes it
+                partial.unlink(missing_ok=True)
             _sync_folder(path.parent)
+
+
+def _copy_blocks(stream: BinaryIO, target: Path, seen: Seen) -> None:
+    with target.open("wb") as out:
+        while block := stream.read(BLOCK):
+            out.write(block)
+            seen(block)
 
 
 def _link(partial: Path, path: Path) -> bool:
@@ -116,7 +138,7 @@ def _link(partial: Path, path: Path) -> bool:
     try:
         os.link(partial, path)
     except FileExistsError:
-        return False
+        return path.samefile(partial)  # a network file system repeats a request whose answer was lost
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
             raise ConfigurationError(
@@ -184,9 +206,16 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def explained_write(key: str) -> Iterator[None]:
-    """Context manager that turns operating system errors about writing to the path `key` into `ConfigurationError`."""
+    """Context manager that turns operating system errors about writing to the path `key` into sentences.
+
+    Raises:
+        ConfigurationError: permissions, a full disk, a name or a file system that cannot be written.
+        ServiceUnavailableError: any other error, such as an I/O error or a stale network share.
+    """
     try:
         yield
+    except GrootRayError:  # NotFoundError is an OSError too
+        raise
     except PermissionError:
         raise ConfigurationError(
             f"this user may not write {key}; change the folder's permissions or choose another folder"
@@ -196,19 +225,13 @@ def explained_write(key: str) -> Iterator[None]:
             f"{key} cannot be written: a file exists where a folder is needed, or vice versa; choose another folder"
         ) from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ConfigurationError(
-                f"{key} cannot be written: the disk is full; free up space or choose another folder"
-            ) from None
-        if error.errno == errno.EFBIG:
-            raise ConfigurationError(
-                f"{key} cannot be written: the file is too large for its file system or this user's limit; "
-                "choose another folder"
-            ) from None
-        if error.errno == errno.EROFS:
-            raise ConfigurationError(
-                f"{key} cannot be written: its file system is read-only; choose another folder"
-            ) from None
-        if error.errno == errno.ENAMETOOLONG:
-            raise ConfigurationError(f"{key} cannot be written: the name is too long for its file system") from None
-        raise
+        known = explain_system_error(error, key)
+        raise known or _unreliable(key, error) from None
+
+
+def _unreliable(key: str, error: OSError) -> ServiceUnavailableError:
+    """The error for a disk or a network share that does not answer properly, which may pass."""
+    said = os.strerror(error.errno).lower() if error.errno else str(error)
+    return ServiceUnavailableError(
+        f"{key}: the file system reports {said!r}; check the disk or the network share, then run again"
+    )

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from groot_ray.errors import ConfigurationError, DataError
-from groot_ray.storage.store import NotFoundError, Stat, Store
+from groot_ray.json_file import parse_json
+from groot_ray.storage.store import NotFoundError, Seen, Stat, Store
 
 __all__ = ["Entry", "Location", "NotFoundError", "Stat", "open_location"]
 
@@ -138,10 +139,7 @@ class Location:
 
     def read_json(self) -> Any:
         """Read the complete file as JSON; raises `NotFoundError` or `DataError`."""
-        try:
-            return json.loads(self.read_text())
-        except json.JSONDecodeError as error:
-            raise DataError(f"{self.uri} is not valid JSON ({error.msg}, line {error.lineno})") from None
+        return parse_json(self.read_text(), self.uri)
 
     def open(self) -> BinaryIO:
         """Open a seekable binary reader, as pyarrow and PyAV need; on S3 it reads ranges. Raises `NotFoundError`."""
@@ -157,9 +155,9 @@ class Location:
         for name in self.store.folders(self.key):
             yield self / name
 
-    def download(self, path: Path) -> None:
-        """Copy this file to `path` atomically; raises `NotFoundError`."""
-        self.store.download(self.key, Path(path))
+    def download(self, path: Path, seen: Seen | None = None) -> None:
+        """Copy this file to `path` atomically, calling `seen` with each block; raises `NotFoundError`."""
+        self.store.download(self.key, Path(path), seen)
 
     @contextmanager
     def as_local(self) -> Iterator[Path]:

@@ -9,20 +9,35 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from groot_ray.errors import DataError, TemporaryFailureError
+from groot_ray.storage.hashes import FileRecord, hash_file, record_files
 from groot_ray.storage.location import Location
 from groot_ray.storage.store import NotFoundError
-from groot_ray.storage.tree import THREADS
+
+__all__ = [
+    "FILES",
+    "MANIFEST",
+    "FileRecord",
+    "Manifest",
+    "commit_manifest",
+    "files_name",
+    "generation_name",
+    "hash_file",
+    "list_of_files",
+    "read_files",
+    "read_manifest",
+    "record_files",
+    "write_files",
+]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 FILES = "files.parquet"
-BLOCK = 4 << 20
 
 
 class Manifest(BaseModel):
@@ -54,15 +69,6 @@ class Manifest(BaseModel):
     def folder(self) -> str:
         """Name of the stage's folder: the key, followed by the generation from the second on (`<key>.2`)."""
         return generation_name(self.key, self.generation)
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """A file of a result: path below the stage's folder, bytes, sha256 in hexadecimal."""
-
-    path: str
-    size: int
-    sha256: str
 
 
 def generation_name(key: str, generation: int) -> str:
@@ -113,6 +119,13 @@ def files_name(manifest: str = MANIFEST) -> str:
 
 def write_files(folder: Location, files: Iterable[FileRecord], manifest: str = MANIFEST) -> str:
     """Write the list of files (path, size, sha256; in the order of the paths) of a manifest and return its sha256."""
+    data = list_of_files(files)
+    (folder / files_name(manifest)).write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def list_of_files(files: Iterable[FileRecord]) -> bytes:
+    """The content of a list of files; the same for any order of `files`."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -120,8 +133,7 @@ def write_files(folder: Location, files: Iterable[FileRecord], manifest: str = M
     rows = sorted((asdict(file) for file in files), key=lambda row: row["path"])
     buffer = io.BytesIO()
     parquet.write_table(pa.Table.from_pylist(rows, schema), buffer)
-    (folder / files_name(manifest)).write_bytes(buffer.getvalue())
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
+    return buffer.getvalue()
 
 
 def read_files(folder: Location, manifest: str = MANIFEST) -> list[FileRecord]:
@@ -130,25 +142,3 @@ def read_files(folder: Location, manifest: str = MANIFEST) -> list[FileRecord]:
 
     table = parquet.read_table(io.BytesIO((folder / files_name(manifest)).read_bytes()))
     return [FileRecord(**row) for row in table.to_pylist()]
-
-
-def record_files(folder: Location, paths: Iterable[str]) -> list[FileRecord]:
-    """Hash the files at `paths` below `folder`; returns their sizes and sha256. Reads each file once."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    def record(path: str) -> FileRecord:
-        size, digest = hash_file(folder / path)
-        return FileRecord(path, size, digest)
-
-    with ThreadPoolExecutor(THREADS, "hash") as threads:
-        return list(threads.map(record, sorted(paths)))
-
-
-def hash_file(location: Location) -> tuple[int, str]:
-    """Size in bytes and sha256 of a file, read as a stream."""
-    digest, size = hashlib.sha256(), 0
-    with location.open() as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-            size += len(block)
-    return size, digest.hexdigest()

@@ -18,12 +18,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from groot_ray.errors import TemporaryFailureError
+from groot_ray.errors import ServiceUnavailableError, TemporaryFailureError
 from groot_ray.storage.client import s3_client
 from groot_ray.storage.failures import explained
 from groot_ray.storage.s3_reader import ObjectReader
-from groot_ray.storage.s3_retry import is_taken, is_used_up, patience, while_unavailable, while_undecided
-from groot_ray.storage.store import Listed, NotFoundError, Stat
+from groot_ray.storage.s3_retry import (
+    check_patience,
+    is_taken,
+    is_used_up,
+    patience,
+    while_unavailable,
+    while_undecided,
+)
+from groot_ray.storage.store import Listed, NotFoundError, Seen, Stat
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +39,7 @@ PART_SIZE = 32 * MIB
 READ_SIZE = 1 * MIB
 COPY_LIMIT = 5 << 30  # S3 copies at most 5 GiB in one request
 MAX_PARTS = 10_000
+PAGE_SIZE = 1000  # keys in one answer to a listing, S3's own limit
 WRITER = "groot-ray-writer"  # metadata of created objects
 
 T = TypeVar("T")
@@ -96,6 +104,10 @@ class S3Store:
             if answer["ETag"] != version:
                 raise TemporaryFailureError(f"{self.uri(key)} was replaced while it was being read; read it again")
             data: bytes = answer["Body"].read()
+            if len(data) != length:
+                raise ServiceUnavailableError(
+                    f"{self.uri(key)}: the storage sent {len(data)} bytes of {length}; try again later"
+                )
             return data
 
         return self._ask(key, ask)
@@ -114,21 +126,22 @@ class S3Store:
             for item in page.get("CommonPrefixes", ()):
                 yield item["Prefix"][len(prefix) :].rstrip("/")
 
-    def download(self, key: str, path: Path) -> None:
+    def download(self, key: str, path: Path, seen: Seen | None = None) -> None:
         from groot_ray.storage.local import place_file
 
-        place_file(path, lambda partial: self._fetch(key, partial), create_only=False)
+        place_file(path, lambda partial: self._fetch(key, partial, seen), create_only=False)
 
-    def _fetch(self, key: str, path: Path) -> None:
+    def _fetch(self, key: str, path: Path, seen: Seen | None) -> None:
         """Stream an object to a file, resuming after a broken connection."""
         found = self.stat(key)
         if found is None:
             raise NotFoundError(f"there is no object {self.uri(key)}")
         with path.open("wb") as stream:
             while stream.tell() < found.size:
-                stream.write(
-                    self.read_range(key, stream.tell(), min(8 * MIB, found.size - stream.tell()), found.version)
-                )
+                block = self.read_range(key, stream.tell(), min(8 * MIB, found.size - stream.tell()), found.version)
+                stream.write(block)
+                if seen is not None:
+                    seen(block)
 
     def _pages(self, prefix: str, delimiter: str) -> Iterator[dict[str, Any]]:
         token: str | None = None
@@ -136,7 +149,9 @@ class S3Store:
             more = {"ContinuationToken": token} if token else {}
 
             def ask(more: dict[str, str] = more) -> Any:
-                return self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, Delimiter=delimiter, **more)
+                return self.client.list_objects_v2(
+                    Bucket=self.bucket, Prefix=prefix, Delimiter=delimiter, MaxKeys=PAGE_SIZE, **more
+                )
 
             page: dict[str, Any] = self._ask(prefix, ask)
             yield page
@@ -293,13 +308,13 @@ class S3Store:
     # --- asking -----------------------------------------------------------------------------------------------
 
     def _ask(self, key: str, request: Callable[[], T]) -> T:
-        """Make a request; while the service does not answer, retry it for `patience()` seconds."""
+        """Make a request; while the service does not answer, retry it for `patience()` (or `check_patience()`)."""
 
         def ask() -> T:
             with explained(self.uri(key)):
                 return request()
 
-        return while_unavailable(patience() if self.patient else 0.0)(ask)
+        return while_unavailable(patience() if self.patient else check_patience())(ask)
 
 
 def _folder(key: str) -> str:

@@ -20,6 +20,7 @@ from groot_ray.errors import ServiceUnavailableError
 log = logging.getLogger(__name__)
 
 CREATE_ATTEMPTS = 7
+CHECK_PATIENCE = 5.0
 
 
 def patience() -> float:
@@ -28,6 +29,11 @@ def patience() -> float:
         return float(os.environ.get("GROOT_RAY_STORAGE_PATIENCE", "120"))
     except ValueError:
         return 120.0
+
+
+def check_patience() -> float:
+    """Seconds of patience of the check at the start, so that a wrong endpoint is reported soon."""
+    return min(CHECK_PATIENCE, patience())
 
 
 def while_unavailable(seconds: float) -> Retrying:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from groot_ray.errors import DataError
+
+Seen = Callable[[bytes], object]
+"""Called with each block of a file while it is copied, in their order."""
 
 
 class NotFoundError(DataError, FileNotFoundError):
@@ -41,7 +44,8 @@ class Store(Protocol):
 
     Every write is atomic. `create` and `upload(create_only=True)` return False and change nothing if the
     file exists. Reading a missing file raises `NotFoundError`. `clock` is the time on the storage's clock, which
-    stamps the files beside `key`, so that ages are right even if the clocks of machines differ.
+    stamps the files beside `key`, so that ages are right even if the clocks of machines differ. `download` calls `seen`
+    with the blocks that it copies.
     """
 
     def stat(self, key: str) -> Stat | None: ...
@@ -62,7 +66,7 @@ class Store(Protocol):
 
     def upload(self, key: str, path: Path, create_only: bool) -> bool: ...
 
-    def download(self, key: str, path: Path) -> None: ...
+    def download(self, key: str, path: Path, seen: Seen | None = None) -> None: ...
 
     def copy(self, source: str, target: str) -> None: ...
 

@@ -16,23 +16,28 @@ from typing import Any
 import torch
 
 from groot_ray.experiment.schema import TrainingOptions
+from groot_ray.machine_memory import out_of_memory
+from groot_ray.model.shared.tags import tag_value
 from groot_ray.storage import mirror
+from groot_ray.storage.committed import checked_mirror
 from groot_ray.storage.lease import Lease
 from groot_ray.train.checkpoints.checkpoint import read_training
+from groot_ray.train.checkpoints.resume import choose_checkpoint
 from groot_ray.train.checkpoints.run_folder import RunFolder, Saved
 from groot_ray.train.order.phases import Phase
 from groot_ray.train.order.sampler import BatchPlan
 from groot_ray.train.plan import FinetunePlan
 from groot_ray.train.recording.recording import FirstRecording, NoRecording, Recording
+from groot_ray.train.start.memory import check_worker
 from groot_ray.train.start.model import describe_what_trains
 from groot_ray.train.start.parts import Parts, identity, put_together
 from groot_ray.train.step.batches import Prefetched
 from groot_ray.train.step.collective import Collective, first_does
 from groot_ray.train.step.control import Control
 from groot_ray.train.step.device import Feed, training_device
+from groot_ray.train.step.fast.choose import choose_learner
 from groot_ray.train.step.learner import Learner
 from groot_ray.train.step.loop import Kind, LoopOptions, Trainer, TrainState
-from groot_ray.train.step.parallel import choose_parallelism
 from groot_ray.train.step.samples import SampleMaker
 
 log = logging.getLogger(__name__)
@@ -49,6 +54,7 @@ class Host:
         send: sends an event to the launcher; called on the first worker.
         preempted: returns whether this machine is about to be preempted; called on all workers at the same steps.
         saved: called on all workers after each checkpoint.
+        stop: returns whether to save and stop; called on the first worker, must return at once.
     """
 
     lease: Lease
@@ -57,6 +63,7 @@ class Host:
     send: Callable[[dict[str, Any]], None] = lambda event: None
     preempted: Callable[[], bool] = lambda: False
     saved: Callable[[dict[str, Any]], None] = lambda metrics: None
+    stop: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class Start:
     state: TrainState
 
 
+@out_of_memory("lower training.global_batch_size, or raise training.gradient_accumulation_steps")
 def train_worker(plan: FinetunePlan, collective: Collective, host: Host) -> None:
     """Train until the run's last step.
 
@@ -79,17 +87,13 @@ def train_worker(plan: FinetunePlan, collective: Collective, host: Host) -> None
         ConfigurationError, DataError: options, model and dataset do not fit each other.
     """
     torch.set_num_threads(host.threads)
+    check_worker(plan)
     training = plan.training
     batch_plan = BatchPlan(training.global_batch_size, collective.world_size, training.gradient_accumulation_steps)
     parts = put_together(plan, training_device(host.gpu))
+    embodiment = parts.processor.embodiment_ids[tag_value(parts.record.tag, parts.processor.embodiment_ids)]
     # The order matters: build, wrap, create the optimizer, load. See `parallel`.
-    learner = Learner.build(
-        parts.network,
-        choose_parallelism(collective),
-        training.learning_rate,
-        training.weight_decay,
-        unused_parameters=training.tune_llm or training.tune_visual,
-    )
+    learner = choose_learner(parts.network, training, parts.precision, collective, embodiment, plan.cache_folder)
     run = RunFolder(plan.output)
     phases, newest = first_does(collective, lambda: _enter(run, parts, plan, host.lease))
     options = loop_options(training, phases)
@@ -116,7 +120,13 @@ def _train(start: Start, recording: Recording, collective: Collective, host: Hos
         recording.save(kind, state, learner.snapshot())
         host.saved(dict(state.history[-1]) if state.history else {"step": state.step})
 
-    control = Control(collective, recording.stop_asked, host.preempted, recording.saving, training.recovery_interval)
+    control = Control(
+        collective,
+        lambda: recording.stop_asked() or host.stop(),
+        host.preempted,
+        recording.saving,
+        training.recovery_interval,
+    )
     batches = Prefetched(
         start.maker,
         Feed(parts.precision.device),
@@ -149,7 +159,7 @@ def _enter(run: RunFolder, parts: Parts, plan: FinetunePlan, lease: Lease) -> tu
     run.pin(identity(parts, plan))
     run.sweep()
     phases = run.plan_phases(plan.training.max_steps)
-    return phases, run.newest()
+    return phases, choose_checkpoint(run, plan.cache_folder)
 
 
 def loop_options(training: TrainingOptions, phases: list[Phase]) -> LoopOptions:
@@ -169,7 +179,9 @@ def loop_options(training: TrainingOptions, phases: list[Phase]) -> LoopOptions:
 
 def resume(saved: Saved, learner: Learner, options: LoopOptions, cache: Path, collective: Collective) -> TrainState:
     """Load a checkpoint on every worker and return its state; removes the local copy of one in S3 afterwards."""
-    folder = mirror(saved.folder, cache)
+    # The first worker has compared the files on its machine when it chose the checkpoint.
+    fetch = mirror if collective.rank == 0 else checked_mirror
+    folder = fetch(saved.folder, cache)
     tensors, state = read_training(folder, learner.trained, options)
     learner.load(tensors)
     collective.decide(None)  # all workers have read it

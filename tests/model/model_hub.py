@@ -91,4 +91,5 @@ def serve(hub: SmallHub) -> Iterator[SmallHub]:
 
 
 def _hash(path: Path) -> str:
-    return hashlib.sha1(path.read_bytes()).hexdigest()
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # as git names it

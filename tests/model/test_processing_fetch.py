@@ -13,7 +13,7 @@ from model_hub import SmallHub, serve
 from recorded import DATA
 from safetensors.numpy import save_file
 
-from groot_ray.errors import ConfigurationError, ServiceUnavailableError
+from groot_ray.errors import ConfigurationError, DataError, ServiceUnavailableError
 from groot_ray.model.fetch import fetch_model, locate_model
 from groot_ray.model.n1d6.processor import Processor
 from groot_ray.model.n1d6.tokens import QWEN3
@@ -68,6 +68,26 @@ def test_a_model_in_the_cache_is_not_fetched_again(hub: SmallHub, tmp_path: Path
     hub.broken = True
     assert locate_model(MODEL, cache=tmp_path / "cache") == first
     assert locate_model(first) == first
+
+
+def test_a_damaged_file_of_the_hub_is_not_used(hub: SmallHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = locate_model(MODEL, cache=tmp_path / "cache")
+    blob = (folder / "model.safetensors").resolve()
+    whole = blob.read_bytes()
+    blob.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DataError, match=f"{blob} is damaged: .*model.safetensors of {MODEL}.*delete it"):
+        locate_model(MODEL, cache=tmp_path / "cache")
+    blob.unlink()  # as the message advises
+    assert (locate_model(MODEL, cache=tmp_path / "cache") / "model.safetensors").read_bytes() == whole
+    answer = hub.answer
+
+    def damaged(path: str, token: str | None) -> tuple[int, dict[str, str], bytes]:
+        status, headers, body = answer(path, token)
+        return status, headers, body.replace(b"{", b"[", 1) if path.endswith("/config.json") else body
+
+    monkeypatch.setattr(hub, "answer", damaged)  # on its way to this machine
+    with pytest.raises(DataError, match=r"config\.json is damaged"):
+        fetch_model(MODEL, tmp_path / "model")
 
 
 def test_a_gated_model_needs_a_token(hub: SmallHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

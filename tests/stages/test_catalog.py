@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from groot_ray.experiment.plan import ModelPin
 from groot_ray.experiment.schema import ModelOptions, SourceOptions, result_options
 from groot_ray.stages.catalog import describe_experiment, experiments, experiments_table
 from groot_ray.stages.export import export
-from groot_ray.stages.garbage import collect_garbage
+from groot_ray.stages.garbage import collect_garbage, find_garbage
 from groot_ray.storage import Location, open_location
 from groot_ray.storage.lease import claim_attempt
 from groot_ray.storage.manifest import Manifest, commit_manifest, generation_name, record_files, write_files
@@ -84,7 +85,7 @@ def make_run(experiment: Location, key: str, inputs: dict, steps: tuple[int, ...
         files = {"config.json": b"{}", "model.safetensors": b"weights", "optimizer.safetensors": b"state"}
         for path, data in files.items():
             (folder / f"checkpoint-{step}" / path).write_bytes(data)
-        records = [{"path": path, "size": len(data), "sha256": ""} for path, data in files.items()]
+        records = [asdict(file) for file in record_files(folder / f"checkpoint-{step}", list(files))]
         made = {"step": step, "files": records, "resume": ["optimizer.safetensors"]}
         commit_manifest(
             folder / f"checkpoint-{step}", Manifest(stage="checkpoint", key=key, version="0.1.0", made=made)
@@ -153,6 +154,18 @@ def test_a_dataset_and_a_checkpoint_are_exported(experiment: Location, tmp_path:
         export(experiment, "train", plain / "again")
 
 
+@pytest.mark.parametrize(("what", "file"), [("train", "data/0.parquet"), ("checkpoint-100", "model.safetensors")])
+def test_nothing_damaged_is_exported(experiment: Location, tmp_path: Path, what: str, file: str) -> None:
+    folder = experiment / ("convert/c1/train" if what == "train" else "finetune/f1/checkpoint-100")
+    data = (folder / file).read_bytes()
+    (folder / file).write_bytes(data[:-1] + b"!")
+    with pytest.raises(DataError, match=f"{file} is damaged: its sha256 differs"):
+        export(experiment, what, open_location(tmp_path / "plain"))
+    assert paths(open_location(tmp_path / "plain")) == []
+    (folder / file).write_bytes(data)
+    export(experiment, what, open_location(tmp_path / "plain"))
+
+
 def test_the_newest_of_several_is_exported(experiment: Location, tmp_path: Path) -> None:
     make(experiment, "convert", "c2", {"train/new": b"2"})
     (experiment / "current.json").write_json({"convert": {"folder": "convert/c2", "proof": "manifest.json"}})
@@ -213,6 +226,12 @@ def test_recent_and_running_results_are_kept(
     with claim_attempt(experiment / "convert/c3"), claim_attempt(experiment / "finetune/f1"):
         assert collect_garbage(root).startswith("nothing to remove")
     assert "checkpoint-150" in collect_garbage(root)
+    found = list(find_garbage(root))
+    before = {path for path in paths(experiment) if path.startswith(("convert/c3", "finetune/f1"))}
+    with claim_attempt(experiment / "convert/c3"), claim_attempt(experiment / "finetune/f1"):
+        for item in found:
+            item.remove()
+        assert before <= set(paths(experiment)), "attempts that began after the listing"
 
 
 def superseded(experiment: Location) -> Location:

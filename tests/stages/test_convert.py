@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import pytest
 from documents import document
 
 from groot_ray.stages import run_stage
@@ -14,16 +13,8 @@ from groot_ray.stages.registry import open_work
 from groot_ray.storage.manifest import read_files
 
 
-@pytest.fixture(scope="module")
-def converted(one_ray: None, aloha_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with one experiment whose two episodes were converted."""
-    folder = tmp_path_factory.mktemp("converted")
-    run_stage(document(aloha_dataset, folder / "out", folder / "cache"), "convert")
-    return folder
-
-
-def test_the_manifest_vouches_for_every_file(converted: Path, aloha_dataset: Path) -> None:
-    outcome = run_stage(document(aloha_dataset, converted / "out", converted / "cache"), "convert")
+def test_the_manifest_vouches_for_every_file(converted: Path, recordings: Path) -> None:
+    outcome = run_stage(document(recordings, converted / "out", converted / "cache"), "convert")
     assert outcome.state == "skipped"
     assert outcome.manifest.made["parts"] == {
         "train": {"episodes": 1, "frames": 160},
@@ -42,11 +33,9 @@ def test_the_manifest_vouches_for_every_file(converted: Path, aloha_dataset: Pat
     assert set(read) == set(hashed), "the ledger's hashes equal those of the files"
 
 
-def test_only_what_changes_the_result_changes_the_key(converted: Path, aloha_dataset: Path) -> None:
+def test_only_what_changes_the_result_changes_the_key(converted: Path, recordings: Path) -> None:
     def key(**changes: object) -> str:
-        return (
-            open_work(document(aloha_dataset, converted / "out", converted / "cache", **changes)).place("convert").key
-        )
+        return open_work(document(recordings, converted / "out", converted / "cache", **changes)).place("convert").key
 
     same = key()
     assert key(conversion__workers=7, training__max_steps=9, evaluation__steps=3, name="test") == same

@@ -117,7 +117,7 @@ def test_mistakes_are_reported_before_any_work(source: Path, tmp_path: Path, mon
         ({"source__revision": "v2.1"}, "source.revision is for datasets of the hub"),
         ({"splits__train": 9}, "splits ask for"),
         ({"source__uri": "hf://name-alone"}, "not a hub repository"),
-        ({"source__episodes": []}, "empty list"),
+        ({"source__episodes": []}, "source.episodes.: list should have at least 1 item"),
     ):
         with pytest.raises(ConfigurationError, match=word):
             run_stage(document(source, tmp_path / "out", tmp_path / "cache", **changes), "download")

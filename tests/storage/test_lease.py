@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from faulty_proxy import faulty_proxies
 
 from groot_ray.errors import ConfigurationError, DataError, StoppedError, TemporaryFailureError
 from groot_ray.storage import Location, open_location
@@ -112,6 +114,41 @@ def test_a_killed_holder_is_succeeded_after_its_silence(stage: Location) -> None
     attempt = claim(stage, poll=0.2)
     assert attempt.number == 2 and 0.8 < time.monotonic() - begun < 15
     attempt.end(0, "done")
+
+
+def test_a_heartbeat_from_the_future_delays_a_takeover_by_one_silence_only(tmp_path: Path, monkeypatch) -> None:
+    """The clock was set back by hours after the last heartbeat."""
+    monkeypatch.setenv("GROOT_RAY_LEASE_SILENCE", "1")
+    stage = open_location(tmp_path / "stage")
+    end(start_holder(stage, "elsewhere"))
+    future = time.time() + 5 * 3600
+    for path in (tmp_path / "stage/attempts").iterdir():
+        os.utime(path, (future, future))
+    begun = time.monotonic()
+    with pytest.raises(TemporaryFailureError):
+        claim_attempt(stage, wait=False)
+    attempt = claim(stage, poll=0.1)
+    assert attempt.number == 2 and 0.9 < time.monotonic() - begun < 10
+    attempt.end(0, "done")
+
+
+def test_a_heartbeat_from_the_future_in_s3(s3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The holder lives as long as its heartbeat changes, however wrong its times are."""
+    monkeypatch.setenv("GROOT_RAY_LEASE_SILENCE", "2")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+    with faulty_proxies(s3.server.endpoint) as (proxy,):
+        proxy.shift = 5 * 3600.0
+        stage = open_location(f"{s3.uri}/stage", proxy.url)
+        holder = claim(stage, about={"machine": "another machine"})
+        for _ in range(8):
+            time.sleep(0.4)
+            state = last_attempt(stage)
+            assert state is not None and state.alive and state.age >= 0
+        holder.hand_over()  # its heartbeat stops, and no end is recorded
+        begun = time.monotonic()
+        attempt = claim(stage, poll=0.1)
+        assert attempt.number == 2 and 1.0 < time.monotonic() - begun < 10
+        attempt.end(0, "done")
 
 
 def test_a_holder_killed_on_this_machine_is_succeeded_at_once(stage: Location, monkeypatch: pytest.MonkeyPatch) -> None:

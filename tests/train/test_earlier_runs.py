@@ -23,6 +23,10 @@ OPTIONS = {
     "state_dropout_prob": 0.2,
     "color_jitter_params": {"brightness": 0.2, "hue": 0.1},
 }
+# A bias of the keys adds the same to all scores of a query, so softmax removes it. Its gradient is only rounding
+# (1e-11; 5e-5 and more elsewhere), which Adam scales up. Other instruction sets or threads moved it by up to
+# 3.5e-5, and all other weights by 3e-8.
+KEY_BIAS = ".attn1.to_k.bias"
 
 
 @pytest.fixture
@@ -59,4 +63,5 @@ def test_a_run_of_0_1_0_resumes_and_ends_with_its_losses_and_weights(run: Path, 
     assert {str(step): loss for step, loss in losses.items()} == pytest.approx(ended["losses"], rel=1e-6)
     weights = tensors(run / "checkpoint-6")
     for name, value in tensors(WRITTEN).items():  # CPUs round differently; on the one that wrote the run they are equal
-        assert float((weights[name] - value).abs().max()) < 1e-6, name
+        largest = 1e-4 if name.endswith(KEY_BIAS) else 1e-6
+        assert float((weights[name] - value).abs().max()) < largest, name

@@ -24,7 +24,8 @@ def events(folder: Path) -> dict[str, dict[int, float]]:
 def test_tensorboard_has_the_numbers_of_the_log_lines(train, tmp_path: Path) -> None:
     told = train(tmp_path / "run", max_steps=4, logging_steps=2)
     shown = events(tmp_path / "run" / "tensorboard")
-    assert shown.keys() == set(NAMES.values())
+    on_gpu = {NAMES["mfu"], NAMES["memory_gib"]}  # numbers that a CPU does not have
+    assert shown.keys() == set(NAMES.values()) - on_gpu
     assert shown["train/loss"] == pytest.approx({line["step"]: line["loss"] for line in told.of("line")})
 
 

@@ -22,6 +22,12 @@ values.schema.json, which is generated from groot_ray/experiment.
 {{- fail (printf "cluster.ray.%s.resources.%s has an option of its own: cluster.ray.%s.gpus" $group $pod.gpu_resource $group) -}}
 {{- end -}}
 {{- end -}}
+{{- $workers := dig "training" "num_workers" 1 .Values.experiment -}}
+{{- if kindIs "slice" $workers -}}
+{{- if gt (index $workers 0 | int64) (index $workers 1 | int64) -}}
+{{- fail (printf "experiment.training.num_workers: the range %v is upside down; give [min, max]" $workers) -}}
+{{- end -}}
+{{- end -}}
 {{- include "groot.checkMemory" . -}}
 {{- include "groot.checkOrder" . -}}
 {{- include "groot.checkSplit" . -}}

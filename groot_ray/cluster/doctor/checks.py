@@ -14,6 +14,7 @@ from groot_ray.cluster.ray.document import check_workers
 from groot_ray.embodiment import load_embodiment
 from groot_ray.experiment.agreement import check_agreement, stages_to_run
 from groot_ray.experiment.document import Document
+from groot_ray.experiment.memory import check_document_memory
 from groot_ray.stages.place import experiment_location
 from groot_ray.storage.check import probe_storage
 
@@ -35,6 +36,7 @@ def check(
         ("storage", lambda: check_rights(document)),
         ("dataset", lambda: check_dataset(document)),
         ("checkpoint", lambda: check_checkpoint(document)),
+        ("memory", lambda: check_host_memory(document)),
     ]
     if document.cluster is not None or cluster or context is not None:
         checks.append(("training", lambda: check_training(document)))
@@ -58,6 +60,13 @@ def check_training(document: Document) -> Iterator[Finding]:
     check_workers(document)
     least, most = document.experiment.training.workers
     yield Finding("ok", "training", f"{least}{f' to {most}' if most > least else ''} processes in pods")
+
+
+def check_host_memory(document: Document) -> Iterator[Finding]:
+    """Check that batches and fresh weights fit into the memory of the pods, or of this machine."""
+    robot = load_embodiment(document.experiment.embodiment, document.experiment.embodiment_tag)
+    check_document_memory(document, len(robot.cameras))
+    yield Finding("ok", "memory", "batches and fresh weights fit")
 
 
 def check_pods(document: Document) -> Iterator[Finding]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
 from groot_ray.experiment.rules import Never
+from groot_ray.experiment.schema import PlainMapping
+from groot_ray.field_types import BILLION
 
 UNITS = ("m", "k", "M", "G", "T", "P", "Ki", "Mi", "Gi", "Ti", "Pi")  # allowed in values
-Quantity = Annotated[str, Field(pattern=rf"^[0-9]+(\.[0-9]+)?({'|'.join(UNITS)})?$")]
+Quantity = Annotated[str, Field(pattern=rf"^[0-9]{{1,15}}(\.[0-9]{{1,9}})?({'|'.join(UNITS)})?$")]
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 ImageName = Annotated[str, Field(pattern=r"^[^\s@:/][^\s]*$")]
 LABEL = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)"
@@ -44,7 +46,7 @@ class Toleration(TypedDict, total=False):
     operator: Literal["Exists", "Equal"]
     value: str
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
-    tolerationSeconds: int
+    tolerationSeconds: Annotated[int, Field(ge=-BILLION, le=BILLION, strict=True)]
 
 
 class Affinity(TypedDict, total=False):
@@ -52,9 +54,9 @@ class Affinity(TypedDict, total=False):
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
-    nodeAffinity: dict[str, Any]
-    podAffinity: dict[str, Any]
-    podAntiAffinity: dict[str, Any]
+    nodeAffinity: PlainMapping
+    podAffinity: PlainMapping
+    podAntiAffinity: PlainMapping
 
 
 class Volume(TypedDict, total=False):

@@ -14,6 +14,7 @@ from groot_ray.experiment.cluster.ray import RayOptions
 from groot_ray.experiment.cluster.release import JobOptions, MonitoringOptions, SecurityOptions, VolumeOptions
 from groot_ray.experiment.cluster.stages import StageName, StageOptions, check_order, default_stages
 from groot_ray.experiment.schema import Strict
+from groot_ray.field_types import Seed
 
 
 class ClusterOptions(Strict):
@@ -26,7 +27,7 @@ class ClusterOptions(Strict):
         description="the stages of the pipeline by name; each becomes a Job. Keys that are given override these "
         "defaults",
     )
-    rerun: str | int | None = Field(
+    rerun: str | Seed | None = Field(
         None,
         description="any text: changing it creates all Jobs again, also failed ones, after a mistake was fixed outside "
         "these values",

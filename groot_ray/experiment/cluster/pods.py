@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ from groot_ray.experiment.cluster.kubernetes import (
     ResourceName,
     Toleration,
 )
-from groot_ray.experiment.schema import Strict
+from groot_ray.experiment.schema import PlainMapping, Strict
 
 
 class ImageOptions(Strict):
@@ -50,13 +50,13 @@ class PodOptions(Strict):
     image: ImageName | None = Field(
         None, description="data, train or a full image reference; the stage's image by default"
     )
-    cpus: int = Field(2, ge=1, description="CPUs that Ray schedules by, and the CPU request")
+    cpus: int = Field(2, ge=1, le=10_000, description="CPUs that Ray schedules by, and the CPU request")
     cpu_request: Quantity | None = Field(None, description="CPU request where it should differ from cpus")
     memory: Quantity = Field("4Gi", description="memory request and limit")
-    gpus: int = Field(0, ge=0, description="GPUs of a pod")
+    gpus: int = Field(0, ge=0, le=1000, description="GPUs of a pod")
     gpu_resource: str = Field("nvidia.com/gpu", description="name of the GPU resource")
     object_store_memory: int | None = Field(
-        None, ge=80 * 2**20, description="bytes of Ray's object store; 30 % of the memory by default"
+        None, ge=80 * 2**20, le=2**50, description="bytes of Ray's object store; 30 % of the memory by default"
     )
     shared_memory: Quantity | None = Field(
         None, description="size of /dev/shm (object store, NCCL); up to the pod's memory by default"
@@ -68,7 +68,7 @@ class PodOptions(Strict):
     node_selector: NodeLabels = Field({}, description="labels that a node must have")
     tolerations: list[Toleration] = Field([], description="taints that are tolerated (GPU nodes, spot nodes)")
     affinity: Affinity = Field(Affinity(), description="affinity as in a pod")
-    topology_spread: list[dict[str, Any]] = Field(
+    topology_spread: list[PlainMapping] = Field(
         [], description="topologySpreadConstraints; a missing labelSelector selects the group's own pods"
     )
     priority_class: ObjectName | None = Field(None, description="PriorityClass of the pods")

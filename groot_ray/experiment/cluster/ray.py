@@ -11,6 +11,7 @@ from groot_ray.experiment.cluster.kubernetes import ObjectName, Quantity
 from groot_ray.experiment.cluster.merge import merged
 from groot_ray.experiment.cluster.pods import GROUPS, PodOptions, cpu_pod, gpu_pod, head_pod
 from groot_ray.experiment.schema import Strict
+from groot_ray.field_types import BILLION
 
 
 class RayOptions(Strict):
@@ -28,14 +29,20 @@ class RayOptions(Strict):
         description="Secret with Ray's token under the key auth_token (static, external); with kuberay the operator "
         "creates one",
     )
-    idle_timeout: int = Field(30, ge=1, description="seconds after which the autoscaler removes an idle pod")
+    idle_timeout: int = Field(
+        30, ge=1, le=BILLION, description="seconds after which the autoscaler removes an idle pod"
+    )
     start_timeout: int = Field(
         1800,
         ge=10,
+        le=BILLION,
         description="seconds in which a Ray head must answer once its pod has a node (pulling images takes long)",
     )
     save_seconds: int = Field(
-        60, ge=1, description="measured time to save a checkpoint; grace periods of pods are derived from it"
+        60,
+        ge=1,
+        le=1_000_000,
+        description="measured time to save a checkpoint; grace periods of pods are derived from it",
     )
     head: PodOptions = Field(default_factory=head_pod, description="the head")
     cpu: PodOptions = Field(default_factory=cpu_pod, description="pods of the CPU group")

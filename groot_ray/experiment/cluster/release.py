@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
@@ -15,8 +15,10 @@ from groot_ray.experiment.cluster.kubernetes import (
     Volume,
     quantity,
 )
-from groot_ray.experiment.schema import Strict
+from groot_ray.experiment.schema import PlainMapping, Strict
+from groot_ray.field_types import BILLION
 
+Port = Annotated[int, Field(ge=1, le=65535)]
 SMALLEST_JOB = "96Mi"  # a waiting Job uses 55 MB, a starting one 80 MB
 
 
@@ -26,10 +28,13 @@ class JobOptions(Strict):
     retries: int = Field(
         10,
         ge=0,
+        le=1_000_000,
         description="pods of a Job after temporary failures (exit codes 1, 69, 75, 137); other failures are never "
         "retried",
     )
-    ttl: int | None = Field(86400, ge=0, description="seconds after which a finished Job is removed; null: never")
+    ttl: int | None = Field(
+        86400, ge=0, le=BILLION, description="seconds after which a finished Job is removed; null: never"
+    )
     keep: bool = Field(
         False,
         description="for GitOps tools: finished Jobs are never removed, since such a tool would create them again, "
@@ -39,7 +44,7 @@ class JobOptions(Strict):
         "160Mi", description=f"memory limit of a Job's pod, {SMALLEST_JOB} or more; half of it is requested"
     )
     cpu: Quantity = Field("20m", description="CPU request of a Job's pod")
-    poll: int = Field(5, ge=1, description="seconds between two requests to storage or Ray")
+    poll: int = Field(5, ge=1, le=3600, description="seconds between two requests to storage or Ray")
     node_selector: NodeLabels = Field({}, description="labels that a node must have for the Jobs")
     tolerations: list[Toleration] = Field([], description="taints that the Jobs tolerate")
     priority_class: ObjectName | None = Field(None, description="PriorityClass of the Jobs' pods")
@@ -56,33 +61,36 @@ class NetworkOptions(Strict):
     """The NetworkPolicies that close the release."""
 
     enabled: bool = Field(True, description="create the NetworkPolicies")
-    allow_from: list[dict[str, Any]] = Field([], description="peers that may reach Ray's dashboard and job port (8265)")
-    metrics_from: list[dict[str, Any]] = Field(
+    allow_from: list[PlainMapping] = Field([], description="peers that may reach Ray's dashboard and job port (8265)")
+    metrics_from: list[PlainMapping] = Field(
         [],
         description="peers that may reach Ray's metrics (8080); without any, and with monitoring.pod_monitor, "
         "the pods of any namespace with the label app.kubernetes.io/name: prometheus",
     )
-    dns_peers: list[dict[str, Any]] = Field([], description="peers of port 53 (the cluster's DNS); any by default")
-    storage_ports: list[int] = Field(
+    dns_peers: list[PlainMapping] = Field([], description="peers of port 53 (the cluster's DNS); any by default")
+    storage_ports: list[Port] = Field(
         [443], description="TCP ports of object storage and hub; those of the endpoints in this file are added"
     )
-    storage_peers: list[dict[str, Any]] = Field([], description="peers of those ports; any by default")
-    api_ports: list[int] = Field(
+    storage_peers: list[PlainMapping] = Field([], description="peers of those ports; any by default")
+    api_ports: list[Port] = Field(
         [443, 6443, 8443],
         description="TCP ports of the API server (6443 kind, 8443 minikube), for the Jobs and the autoscaler",
     )
-    api_peers: list[dict[str, Any]] = Field([], description="where the API server is (ipBlock); anywhere by default")
-    egress: list[dict[str, Any]] = Field([], description="more egress rules, as in a NetworkPolicy")
+    api_peers: list[PlainMapping] = Field([], description="where the API server is (ipBlock); anywhere by default")
+    egress: list[PlainMapping] = Field([], description="more egress rules, as in a NetworkPolicy")
 
 
 class SecurityOptions(Strict):
     """Users, service accounts and the network."""
 
     run_as_user: int | None = Field(
-        1000, ge=1, description="user of all containers; null where the cluster assigns one (OpenShift)"
+        1000, ge=1, le=2**31 - 1, description="user of all containers; null where the cluster assigns one (OpenShift)"
     )
     run_as_group: int | None = Field(
-        1000, ge=1, description="group of all containers, and of volumes; null where the cluster assigns one"
+        1000,
+        ge=1,
+        le=2**31 - 1,
+        description="group of all containers, and of volumes; null where the cluster assigns one",
     )
     service_account: ObjectName | None = Field(
         None,
@@ -107,4 +115,4 @@ class VolumeOptions(Strict):
     """Volumes that all Ray pods get besides their cache."""
 
     volumes: list[Volume] = Field([], description="volumes as in a pod")
-    mounts: list[dict[str, Any]] = Field([], description="volumeMounts as in a container")
+    mounts: list[PlainMapping] = Field([], description="volumeMounts as in a container")

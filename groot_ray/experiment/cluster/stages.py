@@ -12,7 +12,9 @@ from groot_ray.experiment.cluster.kubernetes import ImageName
 from groot_ray.experiment.rules import OneOf
 from groot_ray.experiment.schema import Strict
 from groot_ray.experiment.stages import PIPELINE, STAGE_NAMES, StageDeclaration, unknown_stage
+from groot_ray.field_types import BILLION
 
+Pods = Annotated[int, Field(ge=0, le=10_000)]
 StageName = Annotated[str, OneOf(STAGE_NAMES, unknown_stage)]
 
 
@@ -22,19 +24,22 @@ class StageOptions(Strict):
     enabled: bool = Field(True, description="false leaves the Job out")
     after: StageName | None = Field(None, description="the stage that must be done first")
     image: ImageName = Field("data", description="data, train or a full image reference")
-    cpu: Union[Annotated[int, Field(ge=0)], Literal["training"]] = Field(
+    cpu: Union[Pods, Literal["training"]] = Field(
         0, description="most pods of the CPU group; training: as many as training.num_workers needs"
     )
-    gpu: Union[Annotated[int, Field(ge=0)], Literal["training"]] = Field(
+    gpu: Union[Pods, Literal["training"]] = Field(
         0, description="most pods of the GPU group; with training.use_gpu: false they are taken from the CPU group"
     )
     deadline: int | None = Field(
         None,
         ge=1,
+        le=BILLION,
         description="seconds of work after which the stage is stopped, not counting the wait for nodes or a queue; "
         "unlimited by default",
     )
-    retries: int | None = Field(None, ge=0, description="attempts after temporary failures; jobs.retries by default")
+    retries: int | None = Field(
+        None, ge=0, le=1_000_000, description="attempts after temporary failures; jobs.retries by default"
+    )
     env: Environment = Field({}, description="more environment variables of the stage's driver and workers")
 
 

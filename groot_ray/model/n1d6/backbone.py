@@ -64,15 +64,15 @@ class Backbone(nn.Module):
         grid = features.transpose(1, 2).reshape(len(features), -1, rows, columns)
         return self.model.mlp1(F.pixel_unshuffle(grid, 2).flatten(2).transpose(1, 2))
 
-    def embed(self, input_ids: Tensor, images: Images, layout: BatchLayout) -> tuple[Tensor, Tensor]:
-        """Embeddings [B, L, width] with the images' features in place, and their positions, bool [B, L].
+    def embed(self, input_ids: Tensor, features: Tensor, layout: BatchLayout) -> tuple[Tensor, Tensor]:
+        """Embeddings [B, L, width] with the images' features [T, width] in place, and their positions, bool [B, L].
 
         Raises:
             DataError: the prompts' number of image tokens differs from the number of image features.
         """
         embeddings = self.model.language_model.model.embed_tokens(input_ids)
         image_mask = input_ids == self.image_token
-        features = self.image_tokens(images).to(embeddings.dtype)
+        features = features.to(embeddings.dtype)
         if layout.image_total != len(features):
             raise DataError(
                 f"the prompts have {layout.image_total} image tokens for {len(features)} image features; check the "
@@ -84,5 +84,5 @@ class Backbone(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, images: Images, layout: BatchLayout
     ) -> tuple[Tensor, Tensor]:
         """Features [B, L, width] (padded positions are meaningless) and the mask of image tokens, bool [B, L]."""
-        embeddings, image_mask = self.embed(input_ids, images, layout)
+        embeddings, image_mask = self.embed(input_ids, self.image_tokens(images), layout)
         return self.model.language_model.model(embeddings, attention_mask if layout.padded else None), image_mask

@@ -35,6 +35,7 @@ class N1d6:
     sizes = tuple(SIZES)
     limits = Limits(PUBLIC["max_state_dim"], PUBLIC["max_action_dim"], PUBLIC["action_horizon"])
     # Default parts in bf16, on one H200. A process keeps weights, gradients and AdamW's moments, whatever the batch.
+    parameters = MappingProxyType({"3b": 3_286_608_832, "tiny": 9_624_704})
     training_peaks = MappingProxyType({"3b": {1: ((16, 33.5), (64, 38.0)), 3: ((32, 35.1), (64, 46.3))}})
     tags = EMBODIMENT_TAGS
     required_files = ("config.json", "processor_config.json", "statistics.json")

@@ -6,6 +6,7 @@ The language model's output layer is stored but never evaluated.
 from __future__ import annotations
 
 import logging
+from itertools import takewhile
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from groot_ray.model.n1d6.backbone import Backbone
 from groot_ray.model.n1d6.config import Gr00tConfig
 from groot_ray.model.shared.flow import FlowNoise
 from groot_ray.model.shared.flow_matching import Encoded, FlowMatchingNetwork
-from groot_ray.model.shared.network import Batch
+from groot_ray.model.shared.network import Batch, Region
 from groot_ray.model.shared.tune import NamedPart
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,41 @@ class Gr00tN1d6(FlowMatchingNetwork):
         features, image_mask = self.backbone(batch["input_ids"], mask, batch["pixel_values"], self.layout(batch))
         return Encoded(features, mask, image_mask)
 
+    def regions(self) -> tuple[Region, ...]:
+        """Vision, the frozen lower language layers, and all that trains; one region if the vision tower trains."""
+        eagle, decoder = self.backbone.model, self.backbone.model.language_model.model
+        if _trains(eagle.vision_model) or _trains(eagle.mlp1):
+            return super().regions()
+        frozen = 0 if _trains(decoder.embed_tokens) else len(list(takewhile(_frozen, decoder.layers)))
+
+        def see(batch: Batch, draws: dict[str, Tensor], before: Tensor | None) -> Tensor:
+            return self.backbone.image_tokens(batch["pixel_values"])
+
+        def read(batch: Batch, draws: dict[str, Tensor], before: Tensor | None) -> Tensor:
+            assert before is not None
+            layout = self.layout(batch)
+            hidden, _ = self.backbone.embed(batch["input_ids"], before, layout)
+            mask = batch["attention_mask"].bool() if layout.padded else None
+            return decoder.run(hidden, mask, 0, frozen)
+
+        def act(batch: Batch, draws: dict[str, Tensor], before: Tensor | None) -> Tensor:
+            assert before is not None
+            mask = batch["attention_mask"].bool()
+            hidden = decoder.run(before, mask if self.layout(batch).padded else None, frozen, len(decoder.layers))
+            encoded = Encoded(decoder.norm(hidden), mask, batch["input_ids"] == self.image_token)
+            return self(batch, encoded=encoded, **draws)["loss_sum"]
+
+        if _trains(decoder.embed_tokens):
+            return (
+                Region("vision", see, trains=False),
+                Region("language and action head", lambda b, d, x: act(b, d, read(b, d, x)), trains=True),
+            )
+        return (
+            Region("vision", see, trains=False),
+            Region(f"language layers 0 to {frozen - 1}", read, trains=False),
+            Region("language layers that train, action head", act, trains=True),
+        )
+
     def dtype_of(self, name: str, parameter: nn.Parameter) -> torch.dtype:
         """NVIDIA's finetuning keeps the frozen part of the backbone in bf16 and everything else in float32."""
         frozen_backbone = name.startswith("backbone.") and not parameter.requires_grad
@@ -89,3 +125,11 @@ class Gr00tN1d6(FlowMatchingNetwork):
         log.info("the checkpoint has no mask token; state dropout begins with a fresh one")
         shape = self.get_parameter(name).shape
         return 0.02 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _trains(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def _frozen(module: nn.Module) -> bool:
+    return not _trains(module)

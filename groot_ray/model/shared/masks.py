@@ -50,7 +50,7 @@ class MaskAugmentation:
                 _Region(_values(c, []), float(c.get("p", 0.5)), _alpha(c.get("alpha_range", [0.3, 1.0])))
                 for c in config.get(_LISTS[1], ())
             ]
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ConfigurationError(
                 "extra_augmentation_config is not of the form "
                 f"{{'{_LISTS[1]}': [{{'target_mask_values': [4], 'p': 0.5, 'alpha_range': [0.3, 1.0]}}]}}: {error}"

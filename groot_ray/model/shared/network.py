@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
     from groot_ray.model.shared.protocols import ModelConfig
 
 Batch = dict[str, Any]
+
+
+class Region(NamedTuple):
+    """A piece of the loss's forward pass that can be compiled and captured by itself.
+
+    Attributes:
+        name: for people, such as ``vision``.
+        run: called as ``run(batch, draws, before)`` with the result of the region before it (None for the first);
+            returns a tensor, the last region ``loss_sum``.
+        trains: gradients pass through it. Regions that train follow those that do not.
+    """
+
+    name: str
+    run: Callable[[Batch, dict[str, Tensor], Tensor | None], Tensor]
+    trains: bool
 
 
 class PolicyNetwork(nn.Module):
@@ -46,6 +62,12 @@ class PolicyNetwork(nn.Module):
     def language_layers(self) -> nn.ModuleList:
         """The layers that `tune_top_llm_layers` counts, first to last; empty for a network without a language model."""
         return nn.ModuleList()
+
+    def regions(self) -> tuple[Region, ...]:
+        """The loss's forward pass in pieces, in order, as what trains divides it; one piece unless the family says
+        otherwise.
+        """
+        return (Region("network", lambda batch, draws, before: self(batch, **draws)["loss_sum"], trains=True),)
 
     @abstractmethod
     def forward(self, batch: Batch, **draws: Any) -> dict[str, Tensor]:

@@ -6,14 +6,15 @@
     recovery/step-<step>/    for resuming after a failure: at most two, none once the run is done
     stop.json                the user's request to save and stop
 
-A checkpoint is committed by its manifest.json, which is written last and removed first.
+A checkpoint is committed by its manifest.json, which is written last and removed first. A damaged one is set aside: its
+manifest becomes damaged.json, and training writes it again.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from groot_ray.train.order.phases import Phase, next_phases
 log = logging.getLogger(__name__)
 
 RUN, PHASES, RECOVERY, STOP = "run.json", "phases", "recovery", "stop.json"
+DAMAGED = "damaged.json"
 RECOVERY_KEPT = 2
 OPTIMIZERS_KEPT = 2
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
@@ -92,7 +94,8 @@ class RunFolder:
         Raises:
             ConfigurationError: the run has already trained more steps.
         """
-        reached = self.reached()
+        # A damaged checkpoint counts: its steps were trained with the phases so far, and will be again.
+        reached = max((saved.step for saved in self.committed()), default=0)
         before = self.phases()
         if max_steps < reached:
             raise ConfigurationError(
@@ -111,6 +114,8 @@ class RunFolder:
         for name in (PHASES, RECOVERY, "tensorboard"):
             (self.output / name).delete_tree()
         (self.output / RUN).delete()
+        for folder in self._named(self.output, _CHECKPOINT):
+            (folder / DAMAGED).delete()
         self.sweep()
 
     # Checkpoints.
@@ -123,11 +128,27 @@ class RunFolder:
         """The committed recovery checkpoints, by step."""
         return self._committed(self.output / RECOVERY, _RECOVERY, "recovery")
 
+    def committed(self) -> list[Saved]:
+        """The committed checkpoints of both kinds, by step."""
+        return sorted([*self.recoveries(), *self.checkpoints()], key=lambda saved: saved.step)
+
+    def resumable(self) -> Iterator[Saved]:
+        """The committed checkpoints that have the files only a resume needs, the newest first."""
+        for saved in reversed(self.committed()):
+            if all((saved.folder / name).exists() for name in saved.resume):
+                yield saved
+
     def newest(self) -> Saved | None:
-        """The checkpoint that a run resumes from: the newest complete one, regular or recovery."""
-        found = sorted([*self.recoveries(), *self.checkpoints()], key=lambda saved: saved.step)
-        complete = (saved for saved in reversed(found) if all((saved.folder / name).exists() for name in saved.resume))
-        return next(complete, None)
+        """The newest checkpoint to resume from, regular or recovery; its files are not compared (see `resume`)."""
+        return next(self.resumable(), None)
+
+    def set_aside(self, damaged: Saved) -> None:
+        """Take a damaged checkpoint out of the run; only the holder of the run's lease may call this.
+
+        Its manifest becomes `DAMAGED`; the folder stays until training has passed its step again.
+        """
+        (damaged.folder / DAMAGED).write_json(damaged.manifest.model_dump(mode="json"))
+        (damaged.folder / MANIFEST).delete()
 
     def reached(self) -> int:
         """The step that a run resumes from; 0 for a new run."""
@@ -145,7 +166,7 @@ class RunFolder:
         Only the holder of the run's lease may call this.
         """
         for folder in self._named(self.output, _CHECKPOINT) | self._named(self.output / RECOVERY, _RECOVERY):
-            if not (folder / MANIFEST).exists():
+            if not (folder / MANIFEST).exists() and not (folder / DAMAGED).exists():
                 log.info("removing the incomplete checkpoint %s", folder.uri)
                 folder.delete_tree()
 
@@ -166,6 +187,9 @@ class RunFolder:
             for name in saved.resume:
                 (saved.folder / name).delete()
         last = left[-1].step if left else -1
+        for folder in self._named(self.output / RECOVERY, _RECOVERY):
+            if (folder / DAMAGED).exists() and int(folder.name.removeprefix("step-")) <= last:
+                folder.delete_tree()
         recoveries = self.recoveries()
         for saved in recoveries:
             if saved.step <= last or saved not in recoveries[-RECOVERY_KEPT:]:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groot_ray import __version__
-from groot_ray.errors import StoppedError
+from groot_ray.errors import StoppedError, TemporaryFailureError
 from groot_ray.progress import format_duration, format_size
 from groot_ray.storage import Location, open_location
+from groot_ray.storage.committed import listing_fault
 from groot_ray.storage.lease import Lease
 from groot_ray.storage.local import explained_write
 from groot_ray.storage.manifest import MANIFEST, FileRecord, Manifest, commit_manifest, record_files
@@ -113,6 +114,8 @@ class Saver:
                 files = self._make(target.path, snapshot)
                 for file in files:
                     sync(target.path / file.path)
+                for parent in {(target.path / file.path).parent for file in files}:
+                    sync(parent)
             except BaseException:
                 shutil.rmtree(target.path, ignore_errors=True)
                 raise
@@ -124,6 +127,9 @@ class Saver:
             # Weights first; the small files that make the folder look like a checkpoint come last.
             for file in sorted(files, key=lambda file: file.size, reverse=True):
                 (target / file.path).upload(Path(folder) / file.path)
+        fault = listing_fault(target, files)
+        if fault is not None:
+            raise TemporaryFailureError(f"{fault} after its upload; run again to resume from an older checkpoint")
         return files
 
     def _make(self, folder: Path, snapshot: Snapshot) -> list[FileRecord]:
@@ -157,9 +163,12 @@ class Saver:
 
 
 def sync(path: Path) -> None:
-    """Flush a file to disk, so that a power failure leaves no manifest without its files."""
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
+    """Flush a file or folder to disk, so that a power failure leaves no manifest without its files."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def weights_hash(files: Collection[FileRecord]) -> str:

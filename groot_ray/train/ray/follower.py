@@ -27,12 +27,13 @@ class Follower:
         self._max_steps = max_steps
         self._begun = time.monotonic()
         self._started = False
+        self.begun = False  # whether a step may have been taken
         self._resources = resources
         self._workers, self._use_gpu = 1, False
 
     def begin(self, workers: int, use_gpu: bool) -> None:
         """Note that the workers are about to start."""
-        self.error = None
+        self.error, self.begun = None, False
         self._begun, self._started = time.monotonic(), workers == 0  # without workers, there is nothing to wait for
         self._workers, self._use_gpu = workers, use_gpu
 
@@ -52,6 +53,7 @@ class Follower:
         logging.getLogger(event["logger"]).log(event["level"], "%s", event["text"])
 
     def _on_begin(self, event: dict[str, Any]) -> None:
+        self.begun = True
         self._progress.resume(event["step"])
 
     def _on_line(self, event: dict[str, Any]) -> None:
@@ -67,10 +69,10 @@ class Follower:
         remaining = self._progress.snapshot().remaining
         log.info(
             "step %d/%d: loss %.5f, learning rate %.3g, gradient norm %.3g, %.1f samples/s, "
-            "%.0f %% of the time waiting for data%s",
+            "%.0f %% of the time waiting for data%s%s",
             event["step"], self._max_steps, event["loss"], event["learning_rate"], event["grad_norm"],
             event["samples_per_second"], 100 * event["data_wait"],
-            f", {format_duration(remaining)} left" if remaining else "",
+            _hardware(event), f", {format_duration(remaining)} left" if remaining else "",
         )  # fmt: skip
 
     def _on_saved(self, event: dict[str, Any]) -> None:
@@ -88,3 +90,9 @@ class Follower:
             "no training worker has started yet: %d %ss are needed, Ray has %g, of which %g are free; waiting",
             self._workers, kind, has, free,
         )  # fmt: skip
+
+
+def _hardware(event: dict[str, Any]) -> str:
+    """MFU and peak GPU memory of a log line, as far as it has them."""
+    mfu = f", MFU {event['mfu']:.1%}" if "mfu" in event else ""
+    return mfu + (f", {event['memory_gib']:.1f} GiB" if "memory_gib" in event else "")

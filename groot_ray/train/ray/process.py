@@ -1,4 +1,4 @@
-"""The process of a training worker under Ray Train.
+"""The process of a training worker: under Ray Train, or this process.
 
 Log lines and errors for the user go through the mailbox, so that they arrive once and unwrapped.
 """
@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from groot_ray.errors import GrootRayError, StoppedError
+from groot_ray.system_errors import explained_system_errors
 from groot_ray.versions import check_node
+
+if TYPE_CHECKING:
+    from groot_ray.storage.lease import Lease
+    from groot_ray.train.plan import FinetunePlan
+    from groot_ray.train.ray.mailbox import Mailbox
 
 
 def ray_worker(config: dict[str, Any]) -> None:
@@ -23,7 +30,7 @@ def ray_worker(config: dict[str, Any]) -> None:
     from groot_ray.train.step.device import training_device
     from groot_ray.train.worker import Host, train_worker
 
-    mailbox, here = config["mailbox"], config["here"]
+    mailbox = config["mailbox"]
     context = ray.train.get_context()
     gpu = None
     if config["use_gpu"] and torch.cuda.is_available():  # Ray may count GPUs that torch cannot use
@@ -31,25 +38,48 @@ def ray_worker(config: dict[str, Any]) -> None:
     host = Host(
         lease=config["lease"],
         gpu=gpu,
-        threads=torch.get_num_threads() if here else cpu_threads(context.get_local_world_size()),
+        threads=cpu_threads(context.get_local_world_size()),
         send=mailbox.put,
         preempted=preempted,
         saved=ray.train.report,
     )
-    if not here:
-        logging.getLogger().setLevel(logging.WARNING)  # hides Ray's line per report and botocore's per client
-    handler = logging.NullHandler() if here else forward_logs(mailbox, context.get_world_rank() == 0)
+    logging.getLogger().setLevel(logging.WARNING)  # hides Ray's line per report and botocore's per client
+    handler = forward_logs(mailbox, context.get_world_rank() == 0)
+    try:
+        report_to(mailbox, lambda: train_worker(config["plan"], current_workers(training_device(gpu)), host))
+    finally:
+        logging.getLogger("groot_ray").removeHandler(handler)
+
+
+def train_here(plan: FinetunePlan, lease: Lease, mailbox: Mailbox, use_gpu: bool, stop: Callable[[], bool]) -> None:
+    """Train in this process, without Ray; `stop` returns whether to save and stop."""
+    import torch
+
+    from groot_ray.train.step.collective import Alone
+    from groot_ray.train.worker import Host, train_worker
+
+    host = Host(
+        lease=lease,
+        gpu=0 if use_gpu and torch.cuda.is_available() else None,
+        threads=torch.get_num_threads(),
+        send=mailbox.put,
+        stop=stop,
+    )
+    report_to(mailbox, lambda: train_worker(plan, Alone(), host))
+
+
+def report_to(mailbox: Any, train: Callable[[], None]) -> None:
+    """Run `train`; its errors for the user go to the mailbox."""
     mailbox.put({"kind": "up"})
     try:
         check_node()
-        train_worker(config["plan"], current_workers(training_device(gpu)), host)
+        with explained_system_errors():
+            train()
     except StoppedError as error:  # all workers stop together, which is not a failure
         mailbox.put({"kind": "error", "error": bare(error)}, wait=True)
     except GrootRayError as error:
         mailbox.put({"kind": "error", "error": bare(error)}, wait=True)
         raise
-    finally:
-        logging.getLogger("groot_ray").removeHandler(handler)
 
 
 def bare(error: GrootRayError) -> GrootRayError:

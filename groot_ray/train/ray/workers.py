@@ -6,19 +6,23 @@ import logging
 import os
 import tempfile
 import threading
+import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from groot_ray.errors import TemporaryFailureError
 from groot_ray.experiment.schema import TrainingOptions
-from groot_ray.ray_session import has_gpus
+from groot_ray.ray_session import first_line, has_gpus, is_ray_failure
 from groot_ray.storage.lease import Lease
+from groot_ray.termination import EndedBySignal, HeldSignals, held_signals
 from groot_ray.train.checkpoints.run_folder import RunFolder
 from groot_ray.train.plan import FinetunePlan
 from groot_ray.train.ray.follower import Follower
 from groot_ray.train.ray.mailbox import Mailbox, RemoteMailbox
-from groot_ray.train.ray.process import ray_worker
+from groot_ray.train.ray.process import ray_worker, train_here
+from groot_ray.train.ray.stopping import StopHere, StopWish, StopWorkers, grace
 
 log = logging.getLogger(__name__)
 
@@ -30,35 +34,53 @@ def launch(plan: FinetunePlan, lease: Lease, run: RunFolder, follower: Follower)
 
     Raises:
         GrootRayError: a worker raised it.
-        TemporaryFailureError: a worker was lost or raised an unexpected error.
+        TemporaryFailureError: a worker or a process of Ray was lost, or a worker raised an unexpected error.
+        EndedBySignal: this process was told to end; a checkpoint was saved if there was time.
     """
-    smallest, largest = plan.training.workers
-    here = largest == 0
-    mailbox = Mailbox() if here else RemoteMailbox()
-    use_gpu = plan.training.use_gpu is not False if here else gpus_wanted(plan.training)
-    config = {"plan": plan, "lease": lease, "mailbox": mailbox, "use_gpu": use_gpu, "here": here}
-    fit = _Fit(_make_trainer(config, smallest, largest, use_gpu and not here))
+    use_gpu = wants_gpu(plan.training)
+    mailbox, fit, wish = _prepare(plan, lease, run, use_gpu)
     fit.start()
-    follower.begin(smallest, use_gpu)
-    _follow(fit, run, mailbox, follower)
-    mailbox.close()
+    follower.begin(plan.training.workers[0], use_gpu)
+    try:
+        with held_signals() as signals:
+            _follow(fit, wish, mailbox, follower, signals)
+    except EndedBySignal:
+        with held_signals():
+            wish.abandon(fit)
+        raise
+    if not signals.count:
+        mailbox.close()
+    if signals.count and (follower.error is None or signals.terminated):
+        raise signals.error(f"{signals.error()}: {follower.error}" if follower.error is not None else None)
     if follower.error is not None:
         raise follower.error
     if fit.error is not None:
-        raise fit.error if here else unforeseen(fit.error) from fit.error
+        raise fit.error if plan.training.workers[1] == 0 else unforeseen(fit.error) from fit.error
+
+
+def _prepare(
+    plan: FinetunePlan, lease: Lease, run: RunFolder, use_gpu: bool
+) -> tuple[Mailbox | RemoteMailbox, _Fit, StopWish]:
+    smallest, largest = plan.training.workers
+    if largest == 0:
+        events, here = Mailbox(), StopHere(lease)
+        return events, _Fit(lambda: train_here(plan, here, events, use_gpu, here.asked)), here
+    mailbox = RemoteMailbox()
+    config = {"plan": plan, "lease": lease, "mailbox": mailbox, "use_gpu": use_gpu}
+    return mailbox, _Fit(_make_trainer(config, smallest, largest, use_gpu).fit), StopWorkers(run)
 
 
 class _Fit(threading.Thread):
-    """Runs a trainer, so that the main thread can follow the workers meanwhile."""
+    """Runs the training, so that the main thread can follow the workers meanwhile."""
 
-    def __init__(self, trainer: Any) -> None:
-        super().__init__(name="ray-train", daemon=True)
-        self._trainer = trainer
+    def __init__(self, fit: Callable[[], object]) -> None:
+        super().__init__(name="training", daemon=True)
+        self._fit = fit
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            self._trainer.fit()
+            self._fit()
         except BaseException as error:
             self.error = error
 
@@ -70,8 +92,6 @@ def _make_trainer(config: dict[str, Any], smallest: int, largest: int, use_gpu: 
 
     # A report takes one round of the controller's health checks, by default 2 s.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    if config["here"]:
-        logging.getLogger("ray").setLevel(logging.WARNING)  # otherwise Ray logs a line for each report
     quiet: dict[str, Any] = {}
     if hasattr(ray.train, "LoggingConfig"):
         quiet["logging_config"] = ray.train.LoggingConfig("WARNING")
@@ -91,32 +111,48 @@ def _make_trainer(config: dict[str, Any], smallest: int, largest: int, use_gpu: 
     )
 
 
-def _follow(fit: _Fit, run: RunFolder, mailbox: Mailbox | RemoteMailbox, follower: Follower) -> None:
-    """Follow the workers until they end. Ctrl-C asks the run to save and stop; a second one ends it immediately.
+def _follow(
+    fit: _Fit, wish: StopWish, mailbox: Mailbox | RemoteMailbox, follower: Follower, signals: HeldSignals
+) -> None:
+    """Follow the workers until they end.
 
-    This is the only place where a signal becomes a stop request.
+    The first SIGTERM or Ctrl-C asks them to save and stop. A second one, a signal before the first step, and the end of
+    the grace period after SIGTERM end this process at once.
     """
-    interrupted = False
+    asked: float | None = None
     while fit.is_alive():
-        try:
-            fit.join(POLL_SECONDS)
-            follower.take(mailbox.take())
-        except KeyboardInterrupt:
-            if interrupted:
-                raise
-            interrupted = True
-            log.warning("saving and stopping; press Ctrl-C again to stop immediately")
-            run.request_stop()
+        fit.join(POLL_SECONDS)
+        follower.take(mailbox.take())
+        if not signals.count:
+            continue
+        if asked is None:
+            asked = time.monotonic()
+            if not follower.begun:
+                raise signals.error()
+            log.warning("saving and stopping; a second signal (Ctrl-C) stops immediately")
+            wish.ask()
+        elif signals.count > 1 or (signals.terminated and time.monotonic() - asked > grace()):
+            raise signals.error(f"{signals.error()}; no checkpoint was saved at its end")
     follower.take(mailbox.take())
 
 
 def unforeseen(error: BaseException) -> TemporaryFailureError:
-    """The error for a lost worker or a crash, with the last line of its traceback."""
-    causes = getattr(error, "worker_failures", None) or {0: error}
-    rank, cause = next(iter(causes.items()))
+    """The error for a lost worker, a lost process of Ray or a crash, with the last line of its traceback."""
+    causes = getattr(error, "worker_failures", None)
+    if not causes and is_ray_failure(error):
+        lost = "Ray Train's controller" if "Controller" in str(error) else "a process of Ray"
+        return TemporaryFailureError(f"{lost} was lost ({first_line(error)})")
+    rank, cause = next(iter((causes or {0: error}).items()))
     lines = [line.strip() for line in str(cause).strip().splitlines() if line.strip()]
     reason = lines[-1][:300] if lines else type(cause).__name__
     return TemporaryFailureError(f"training worker {rank} was lost ({reason})")
+
+
+def wants_gpu(training: TrainingOptions) -> bool:
+    """Whether a worker uses a GPU: as the option says; by default, if this process or the Ray cluster has one."""
+    if training.workers[1] == 0:
+        return training.use_gpu is not False
+    return gpus_wanted(training)
 
 
 def gpus_wanted(training: TrainingOptions) -> bool:

@@ -22,6 +22,8 @@ NAMES = {
     "grad_norm": "train/grad_norm",
     "samples_per_second": "train/samples_per_second",
     "data_wait": "train/data_wait",
+    "mfu": "train/mfu",
+    "memory_gib": "train/memory_gib",
 }
 
 
@@ -58,7 +60,8 @@ class TensorBoard:
 
     def log(self, line: dict[str, Any]) -> None:
         for key, name in NAMES.items():
-            self._writer.add_scalar(name, line[key], line["step"])
+            if key in line:
+                self._writer.add_scalar(name, line[key], line["step"])
 
     def flush(self) -> None:
         self._writer.flush()
@@ -89,7 +92,7 @@ class WeightsAndBiases:
         (output / WANDB_CONFIG).write_json({"project": project, "run_id": self._run.id})
 
     def log(self, line: dict[str, Any]) -> None:
-        self._run.log({name: line[key] for key, name in NAMES.items()}, step=line["step"])
+        self._run.log({name: line[key] for key, name in NAMES.items() if key in line}, step=line["step"])
 
     def flush(self) -> None:
         pass

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from groot_ray.errors import DataError
 from groot_ray.experiment.schema import ModelOptions, TrainingOptions
 from groot_ray.model.family import Processor, ProcessorOptions, family_of, family_with_size
 from groot_ray.model.fetch import check_model, locate_model
@@ -16,26 +18,46 @@ from groot_ray.model.shared.trainable import apply_tune_flags, describe_trainabl
 from groot_ray.model.shared.tune import TuneFlags
 from groot_ray.model.shared.weights import apply_dtype_policy
 from groot_ray.storage import mirror, open_location
+from groot_ray.storage.committed import changed_files, checked_mirror
+from groot_ray.storage.manifest import FileRecord
+from groot_ray.train.checkpoints.checkpoint import OPTIMIZER
 
 if TYPE_CHECKING:
     from groot_ray.train.step.device import Precision
 
 log = logging.getLogger(__name__)
 
+ONLY_FOR_RESUME = frozenset({OPTIMIZER})
 
-def base_folder(model: ModelOptions, cache: Path, endpoint: str | None = None) -> Path | None:
+
+def base_folder(
+    model: ModelOptions, cache: Path, endpoint: str | None = None, pinned: Sequence[FileRecord] = ()
+) -> Path | None:
     """Local folder of the base checkpoint, fetched or mirrored if necessary; None for fresh weights.
+
+    Args:
+        pinned: files with the content that the base checkpoint had when it was pinned.
 
     Raises:
         ConfigurationError: there is no such checkpoint, or its model family is unknown.
+        DataError: a file differs from the checkpoint's own manifest, or has changed since it was pinned.
     """
     if model.base is None:
         return None
     if model.base.startswith(("s3://", "file://")):
-        folder = mirror(open_location(model.base, endpoint), cache)
+        folder = checked_mirror(open_location(model.base, endpoint), cache, ONLY_FOR_RESUME)
         check_model(folder, model.base)
-        return folder
-    return locate_model(model.base, revision=model.revision)
+    else:
+        folder = locate_model(model.base, revision=model.revision)
+        checked_mirror(open_location(folder), cache, ONLY_FOR_RESUME)
+    gone = next((file.path for file in pinned if not (folder / file.path).is_file()), None)
+    changed = [gone] if gone else [file.path for file in changed_files(folder, pinned)]
+    if changed:
+        raise DataError(
+            f"{changed[0]} of the base model {model.base} has changed since it was pinned; restore it, or pin the "
+            "model again with `groot-ray run`"
+        )
+    return folder
 
 
 def tokenizer_source(model: ModelOptions, cache: Path, endpoint: str | None = None) -> str | Path | None:

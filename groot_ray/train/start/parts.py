@@ -15,6 +15,7 @@ from groot_ray.model.shared.network import PolicyNetwork
 from groot_ray.model.shared.tags import tag_value
 from groot_ray.model.shared.tune import TuneFlags
 from groot_ray.storage import mirror
+from groot_ray.storage.inventory import expected_files
 from groot_ray.train.checkpoints.experiment_cfg import RunRecord
 from groot_ray.train.plan import FinetunePlan
 from groot_ray.train.start.modalities import choose_modality_configs, choose_statistics, choose_tag
@@ -47,9 +48,10 @@ def put_together(plan: FinetunePlan, device: torch.device) -> Parts:
         ConfigurationError, DataError: options, model and dataset do not fit each other.
     """
     precision = training_precision(plan.training.precision, device)
-    dataset = DatasetInMemory(mirror(plan.dataset, plan.cache_folder), int(plan.training.frame_cache_gb * 1e9))
+    folder = mirror(plan.dataset, plan.cache_folder, expected=expected_files(plan.dataset))
+    dataset = DatasetInMemory(folder, int(plan.training.frame_cache_gb * 1e9))
     endpoint = plan.output.endpoint
-    base = base_folder(plan.model, plan.cache_folder, endpoint)
+    base = base_folder(plan.model, plan.cache_folder, endpoint, plan.base_files)
     tokenizer = tokenizer_source(plan.model, plan.cache_folder, endpoint)
     processor = starting_processor(base, tokenizer, plan.model, plan.training)
     tag = choose_tag(plan.tag, dataset, processor)

@@ -10,6 +10,7 @@ from groot_ray.embodiment.nvidia import read_modality_config
 from groot_ray.experiment.agreement import model_limits
 from groot_ray.experiment.schema import ModelOptions
 from groot_ray.train.plan import FinetunePlan
+from groot_ray.train.start.memory import check_this_machine
 from groot_ray.train.start.modalities import known_tag
 
 
@@ -17,8 +18,10 @@ def resolve_plan(plan: FinetunePlan) -> FinetunePlan:
     """Return the plan for the workers, with NVIDIA's modality configuration file read, the tag by name, absolute paths.
 
     Raises:
-        ConfigurationError: the tag or the modality configuration file is wrong.
+        ConfigurationError: the tag or the modality configuration file is wrong, or the run does not fit into the memory
+            of this machine.
     """
+    check_this_machine(plan)
     training, tag, modality_configs = plan.training, plan.tag, plan.modality_configs
     if training.modality_config_path is not None:
         path = training.modality_config_path

@@ -45,6 +45,16 @@ def training_precision(option: Literal["auto", "bf16", "fp32"], device: torch.de
     return Precision(option == "bf16" or (option == "auto" and device.type == "cuda"), device)
 
 
+def peak_flops(device: torch.device) -> float | None:
+    """Dense bf16 peak of a GPU in operations per second, from its data sheet; None for one that is not listed."""
+    name = torch.cuda.get_device_name(device)
+    return next((peak for part, peak in _PEAK_FLOPS.items() if part in name), None)
+
+
+# By part of the name that the driver reports. PCIe cards of the same name are slower, and their MFU reads too low.
+_PEAK_FLOPS = {"H100": 989.5e12, "H200": 989.5e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
+
+
 class Feed:
     """Copies micro-batches to a GPU through pinned memory, in parallel with computation; does nothing on a CPU."""
 

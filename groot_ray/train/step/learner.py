@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from groot_ray.train.step.device import Precision
+from groot_ray.train.step.loader import MicroBatch
 from groot_ray.train.step.optimizer import build_adamw
 from groot_ray.train.step.parallel import Parallelism, TrainingTensors
 
 
-@dataclass(frozen=True)
+@dataclass
 class Learner:
     """A network in training; created by `build`.
 
@@ -49,9 +51,22 @@ class Learner:
         """The parameters that train, in the optimizer's order."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def no_sync(self) -> AbstractContextManager[None]:
-        """See `Parallelism.no_sync`."""
-        return self.parallelism.no_sync(self.model)
+    @property
+    def flops(self) -> float | None:
+        """Floating-point operations per sample of forward and backward pass; None if they were not counted."""
+        return None
+
+    def accumulate(self, batch: MicroBatch, scale: Tensor, precision: Precision, last: bool) -> Tensor:
+        """Add a micro-batch's gradients, times `scale` float32 []; returns its summed loss, float64 [].
+
+        The `last` micro-batch of a step sums the gradients over the workers.
+        """
+        with nullcontext() if last else self.parallelism.no_sync(self.model):
+            with precision.forward():
+                result = self.model(batch.inputs, **batch.draws)
+            (result["loss_sum"] * scale).backward()
+        loss: Tensor = result["loss_sum"]
+        return loss.detach().double()
 
     def update(self, rate: float, max_norm: float) -> Tensor:
         """Clip the gradients and take an optimizer step at the learning rate `rate`; returns the unclipped norm, float

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -16,7 +15,7 @@ from groot_ray.train.order.noise import dropout_seed
 from groot_ray.train.order.phases import Phase, scheduled_rate
 from groot_ray.train.step.collective import Collective
 from groot_ray.train.step.control import Control
-from groot_ray.train.step.device import Precision
+from groot_ray.train.step.device import Precision, peak_flops
 from groot_ray.train.step.learner import Learner
 from groot_ray.train.step.loader import MicroBatch
 
@@ -137,19 +136,10 @@ class Trainer:
         for micro, batch in enumerate(micro_batches):
             torch.manual_seed(dropout_seed(options.seed, step, micro, self.collective.rank))
             last = micro == len(micro_batches) - 1
-            with nullcontext() if last else self.learner.no_sync():
-                loss += self._accumulate(batch, scale)
+            loss += self.learner.accumulate(batch, scale, self.precision, last)
         self._rate = scheduled_rate(step, options.phases, options.learning_rate, options.warmup_ratio)
         self._norm = self.learner.update(self._rate, options.max_grad_norm)
         self._losses.append(loss / valid)
-
-    def _accumulate(self, batch: MicroBatch, scale: torch.Tensor) -> torch.Tensor:
-        """Add a micro-batch's gradients, times `scale` float32 []; returns its summed loss, float64 []."""
-        with self.precision.forward():
-            result = self.learner.model(batch.inputs, **batch.draws)
-        (result["loss_sum"] * scale).backward()
-        loss: torch.Tensor = result["loss_sum"]
-        return loss.detach().double()
 
     def _after_step(self) -> None:
         """Log, save and stop if due."""
@@ -182,9 +172,21 @@ class Trainer:
             "samples_per_second": (self.state.step - first) * self.options.global_batch_size / seconds,
             "data_wait": min((self.batches.waited - waited) / seconds, 1.0),
         }
+        line |= self._hardware(line["samples_per_second"])
         self.state.window = []
         self.state.history.append(line)
         return line
+
+    def _hardware(self, samples_per_second: float) -> dict[str, float]:
+        """Peak GPU memory in GiB, and MFU: counted operations of forward and backward pass over the GPU's bf16 peak."""
+        device = self.precision.device
+        if device.type != "cuda":
+            return {}
+        numbers = {"memory_gib": torch.cuda.max_memory_allocated(device) / 2**30}
+        peak, flops = peak_flops(device), self.learner.flops
+        if peak is not None and flops is not None:
+            numbers["mfu"] = flops * samples_per_second / self.collective.world_size / peak
+        return numbers
 
     def _gather_losses(self) -> None:
         """Move the losses since the last call from the workers' devices into the window."""

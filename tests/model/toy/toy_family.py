@@ -182,6 +182,7 @@ class Toy:
     title = "Toy"
     sizes = ("toy-small",)
     limits = ToyConfig().limits
+    parameters: Mapping[str, int] = MappingProxyType({})
     training_peaks: Mapping[str, TrainingPeaks] = MappingProxyType({})
     tags = TAGS
     file_patterns = ("config.json", "model*.safetensors", PROCESSOR)
