@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import signal
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,6 @@ from pathlib import Path
 from groot_ray.errors import ConfigurationError, DataError
 from groot_ray.experiment.document import Document
 from groot_ray.stages.base import Result, Stage
-from groot_ray.stages.follow import sigterm_as_error
 from groot_ray.stages.registry import open_work, stage_named
 from groot_ray.stages.work import NotReady, Work
 from groot_ray.storage import Location, check_storage, open_location
@@ -25,6 +25,7 @@ from groot_ray.storage.lease import claim_attempt
 from groot_ray.storage.manifest import FILES, FileRecord, Manifest, list_of_files
 from groot_ray.storage.verify import Damage, DamagedFilesError, find_damages
 from groot_ray.system_errors import explained_system_errors
+from groot_ray.termination import signals_as_errors
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def repair_stage(document: Document, name: str) -> list[Damage]:
     folder, manifest = _finished(work, stage)
     attempt = claim_attempt(folder)
     assert attempt is not None
-    with attempt, sigterm_as_error(), explained_system_errors():
+    with attempt, signals_as_errors(signal.SIGTERM), explained_system_errors():
         return _repair(stage, Result(work, folder, manifest, attempt.stoppable))
 
 
