@@ -237,7 +237,7 @@ class TrainingOptions(Strict):
         description="last frames of an episode: drop them as the reference does, or repeat the last action and mask it",
     )
     compile: Literal["auto", "off", "on"] = operational(
-        "auto",
+        "off",
         "compiled training step in CUDA graphs: auto uses it where GPU, precision and workers allow it; on demands it. "
         "Same mathematics, other rounding and dropout masks",
     )
