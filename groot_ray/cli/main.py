@@ -16,7 +16,6 @@ from contextlib import suppress
 from typing import Annotated
 
 import typer
-from typer._click.utils import PacifyFlushWrapper
 
 from groot_ray import __version__
 from groot_ray.errors import GrootRayError, did_you_mean
@@ -93,7 +92,7 @@ def _run(called: str | None, arguments: list[str]) -> None:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except SystemExit:
-        if isinstance(sys.stdout, PacifyFlushWrapper):  # typer's answer to a broken pipe
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # the answer of typer and click to a broken pipe
             _discard_output()
             sys.exit(BROKEN_PIPE)
         raise
