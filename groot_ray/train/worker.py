@@ -33,7 +33,7 @@ from groot_ray.train.start.model import describe_what_trains
 from groot_ray.train.start.parts import Parts, identity, put_together
 from groot_ray.train.step.batches import Prefetched
 from groot_ray.train.step.collective import Collective, first_does
-from groot_ray.train.step.control import Control
+from groot_ray.train.step.control import LOOK_SECONDS, Control
 from groot_ray.train.step.device import Feed, training_device
 from groot_ray.train.step.fast.choose import choose_learner
 from groot_ray.train.step.learner import Learner
@@ -126,6 +126,7 @@ def _train(start: Start, recording: Recording, collective: Collective, host: Hos
         host.preempted,
         recording.saving,
         training.recovery_interval,
+        LOOK_SECONDS if collective.world_size > 1 else 0.1,  # alone, a decision costs nothing
     )
     batches = Prefetched(
         start.maker,

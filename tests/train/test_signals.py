@@ -18,7 +18,7 @@ from training import history, largest_difference
 from groot_ray.storage import open_location
 from groot_ray.storage.lease import attempts
 
-STEPS = 60
+STEPS = 150
 LINE = re.compile(r"step (\d+)/\d+: loss ([0-9.]+)")
 
 
