@@ -10,7 +10,7 @@ from pathlib import Path
 from groot_ray.errors import ConfigurationError
 
 CGROUPS = Path("/sys/fs/cgroup")
-# In messages of torch and of Python's threads, whose errors have no class of their own on the CPU.
+# torch (on the CPU) and Python's threads report failed allocations as RuntimeError; only the text tells them apart.
 FAILED_ALLOCATIONS = ("out of memory", "not enough memory", "can't allocate memory", "can't start new thread")
 OWN_GROUPS = Path("/proc/self/cgroup")
 

@@ -20,7 +20,7 @@ from typing import NoReturn
 from groot_ray.errors import StoppedError, TemporaryFailureError
 
 SENTENCES = {
-    signal.SIGTERM: "this process was told to end (SIGTERM); run it again to continue",
+    signal.SIGTERM: "this process was terminated (SIGTERM); run it again to continue",
     signal.SIGINT: "stopped by a person (Ctrl-C); run the same command to continue",
 }
 EXIT_CODES = {signal.SIGTERM: TemporaryFailureError.exit_code, signal.SIGINT: StoppedError.exit_code}
@@ -33,10 +33,11 @@ _raised: list[float] = []  # when the last error was raised
 
 
 class EndedBySignal(BaseException):
-    """This process was told to end; no work may start in it again. `exit_code` is 75 for SIGTERM, 70 for Ctrl-C."""
+    """This process has to end and must not start any work. `exit_code` is 75 after SIGTERM, 70 after Ctrl-C."""
 
-    def __init__(self, number: int, sentence: str | None = None) -> None:
-        super().__init__(sentence or SENTENCES[signal.Signals(number)])
+    def __init__(self, number: int, detail: object = None) -> None:
+        sentence = SENTENCES[signal.Signals(number)]
+        super().__init__(sentence if detail is None else f"{sentence}: {detail}")
         self.exit_code = EXIT_CODES[signal.Signals(number)]
 
 
@@ -107,9 +108,9 @@ class HeldSignals:
             self.count += 1
         self._last = now
 
-    def error(self, sentence: str | None = None) -> EndedBySignal:
-        """The error for the signals that came."""
-        return EndedBySignal(self._first, sentence)
+    def error(self, detail: object = None) -> EndedBySignal:
+        """The error for the signals that came; `detail` follows its sentence."""
+        return EndedBySignal(self._first, detail)
 
 
 @contextmanager

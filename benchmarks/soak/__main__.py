@@ -154,7 +154,7 @@ class Soak:
             return self._next - 1
 
     def _trial(self, number: int, slot: int) -> dict[str, Any]:
-        """Run a trial in a process of its own, on its share of the cores."""
+        """Run a trial in a separate process, on its share of the cores."""
         options = self.options
         command = [sys.executable, "-m", "benchmarks.soak", "--trial", str(number), "--folder", str(self.folder)]
         command += ["--seed", str(options.seed), "--storage", options.storage, "--workers", str(options.workers)]

@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
             raise
         print(f"groot-ray: {known}", file=sys.stderr)
         _discard_output()
-        sys.exit(known.exit_code)
+        end_process(known.exit_code)
 
 
 def _run(called: str | None, arguments: list[str]) -> None:

@@ -24,7 +24,7 @@ _OWN = {"stage", "key", "made"}  # another program's manifest.json has at most o
 
 
 def own_files(folder: Location) -> list[FileRecord] | None:
-    """The files that a folder's own manifest lists; None if it has no manifest, or another program's.
+    """The files that a folder's own manifest lists; None if it has no manifest, or one of another program.
 
     Raises:
         DataError: the manifest is broken.

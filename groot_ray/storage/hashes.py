@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from groot_ray.storage.local import BLOCK
 from groot_ray.storage.location import Location
 
-BLOCK = 4 << 20
 THREADS = 8
 
 

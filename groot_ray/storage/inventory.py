@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable
 
 from groot_ray.errors import DataError
 from groot_ray.storage.location import Location
-from groot_ray.storage.manifest import FILES, FileRecord, Manifest, read_manifest
+from groot_ray.storage.manifest import FILES, FileRecord, Manifest, listed_files, read_manifest
 from groot_ray.storage.store import NotFoundError
 from groot_ray.storage.verify import Damage, DamagedFilesError, Expected, Kind
 
@@ -38,7 +37,7 @@ def below(files: Iterable[FileRecord], folder: str) -> list[FileRecord]:
 
 
 def _manifest(folder: Location) -> Manifest | None:
-    """The manifest of a result; None for a file of that name beside which there is no list of files."""
+    """The manifest of a result; None if another program wrote the file of that name."""
     try:
         return read_manifest(folder)
     except DataError:
@@ -53,13 +52,11 @@ def recorded_files(folder: Location, manifest: Manifest) -> list[FileRecord]:
     Raises:
         DamagedFilesError: the list is not the one that the manifest names.
     """
-    import pyarrow.parquet as parquet
-
     found: Kind = "missing"
     try:
         data = (folder / FILES).read_bytes()
         if hashlib.sha256(data).hexdigest() == manifest.files_hash:
-            return [FileRecord(**row) for row in parquet.read_table(io.BytesIO(data)).to_pylist()]
+            return listed_files(data)
         found = "bytes"
     except NotFoundError:
         pass

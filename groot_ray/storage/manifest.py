@@ -29,6 +29,7 @@ __all__ = [
     "generation_name",
     "hash_file",
     "list_of_files",
+    "listed_files",
     "read_files",
     "read_manifest",
     "record_files",
@@ -138,7 +139,11 @@ def list_of_files(files: Iterable[FileRecord]) -> bytes:
 
 def read_files(folder: Location, manifest: str = MANIFEST) -> list[FileRecord]:
     """Read the list of files of a folder's manifest; raises `NotFoundError` if there is no list."""
+    return listed_files((folder / files_name(manifest)).read_bytes())
+
+
+def listed_files(data: bytes) -> list[FileRecord]:
+    """The files in the content of a list of files, as `list_of_files` wrote it."""
     import pyarrow.parquet as parquet
 
-    table = parquet.read_table(io.BytesIO((folder / files_name(manifest)).read_bytes()))
-    return [FileRecord(**row) for row in table.to_pylist()]
+    return [FileRecord(**row) for row in parquet.read_table(io.BytesIO(data)).to_pylist()]

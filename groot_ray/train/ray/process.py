@@ -55,17 +55,19 @@ def train_here(plan: FinetunePlan, lease: Lease, mailbox: Mailbox, use_gpu: bool
     """Train in this process, without Ray; `stop` returns whether to save and stop."""
     import torch
 
-    from groot_ray.train.step.collective import Alone
+    from groot_ray.train.step.collective import current_workers
+    from groot_ray.train.step.device import training_device
     from groot_ray.train.worker import Host, train_worker
 
+    gpu = 0 if use_gpu and torch.cuda.is_available() else None
     host = Host(
         lease=lease,
-        gpu=0 if use_gpu and torch.cuda.is_available() else None,
+        gpu=gpu,
         threads=torch.get_num_threads(),
         send=mailbox.put,
         stop=stop,
     )
-    report_to(mailbox, lambda: train_worker(plan, Alone(), host))
+    report_to(mailbox, lambda: train_worker(plan, current_workers(training_device(gpu)), host))
 
 
 def report_to(mailbox: Any, train: Callable[[], None]) -> None:

@@ -74,7 +74,7 @@ class StopHere:
     def check(self) -> None:
         """See `Lease`."""
         if self._revoked.is_set():
-            raise TemporaryFailureError("this process was told to end, so nothing more is committed")
+            raise TemporaryFailureError("this process is ending, so nothing more is committed")
         self._lease.check()
 
     def abandon(self, training: threading.Thread) -> None:

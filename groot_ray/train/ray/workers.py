@@ -35,7 +35,7 @@ def launch(plan: FinetunePlan, lease: Lease, run: RunFolder, follower: Follower)
     Raises:
         GrootRayError: a worker raised it.
         TemporaryFailureError: a worker or a process of Ray was lost, or a worker raised an unexpected error.
-        EndedBySignal: this process was told to end; a checkpoint was saved if there was time.
+        EndedBySignal: this process has to end; a checkpoint was saved if there was time.
     """
     use_gpu = wants_gpu(plan.training)
     mailbox, fit, wish = _prepare(plan, lease, run, use_gpu)
@@ -51,7 +51,7 @@ def launch(plan: FinetunePlan, lease: Lease, run: RunFolder, follower: Follower)
     if not signals.count:
         mailbox.close()
     if signals.count and (follower.error is None or signals.terminated):
-        raise signals.error(f"{signals.error()}: {follower.error}" if follower.error is not None else None)
+        raise signals.error(follower.error)
     if follower.error is not None:
         raise follower.error
     if fit.error is not None:
@@ -132,7 +132,7 @@ def _follow(
             log.warning("saving and stopping; a second signal (Ctrl-C) stops immediately")
             wish.ask()
         elif signals.count > 1 or (signals.terminated and time.monotonic() - asked > grace()):
-            raise signals.error(f"{signals.error()}; no checkpoint was saved at its end")
+            raise signals.error("no checkpoint was saved at its end")
     follower.take(mailbox.take())
 
 

@@ -18,7 +18,7 @@ from groot_ray.model.shared.trainable import apply_tune_flags, describe_trainabl
 from groot_ray.model.shared.tune import TuneFlags
 from groot_ray.model.shared.weights import apply_dtype_policy
 from groot_ray.storage import mirror, open_location
-from groot_ray.storage.committed import changed_files, checked_mirror
+from groot_ray.storage.committed import changed_files, checked_mirror, own_files
 from groot_ray.storage.manifest import FileRecord
 from groot_ray.train.checkpoints.checkpoint import OPTIMIZER
 
@@ -51,7 +51,9 @@ def base_folder(
         folder = locate_model(model.base, revision=model.revision)
         checked_mirror(open_location(folder), cache, ONLY_FOR_RESUME)
     gone = next((file.path for file in pinned if not (folder / file.path).is_file()), None)
-    changed = [gone] if gone else [file.path for file in changed_files(folder, pinned)]
+    compared = set(own_files(open_location(folder)) or ())  # by `checked_mirror`
+    unread = [file for file in pinned if file not in compared]
+    changed = [gone] if gone else [file.path for file in changed_files(folder, unread)]
     if changed:
         raise DataError(
             f"{changed[0]} of the base model {model.base} has changed since it was pinned; restore it, or pin the "
