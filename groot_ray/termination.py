@@ -78,6 +78,10 @@ def kept_handlers() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in SENTENCES}
     try:
         yield
+    except SystemExit:
+        if before[signal.SIGTERM] is not _raise:
+            raise
+        raise EndedBySignal(signal.SIGTERM) from None  # the library's handler answers SIGTERM by exiting
     finally:
         for number, handler in before.items():
             if handler is not None:
